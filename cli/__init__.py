@@ -1,1 +1,1 @@
-""""""
+"""The ``scores`` command: starts the processes, simulates, imports, shows and verifies."""

@@ -1,0 +1,106 @@
+"""Reading settings from environment variables: typed, with every fault reported at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from schemas.errors import InvalidInput
+
+_ADDRESSES: Final = re.compile(r"[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*")
+
+
+class Secret:
+    """A value that never shows in a repr, a log or a traceback."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return "Secret(hidden)"
+
+    def reveal(self) -> bytes:
+        """The value itself."""
+        return self._value
+
+
+class Environment:
+    """One reading of the environment. Ask for every setting, then ``check``.
+
+    A faulty setting yields its default for the moment and is reported by ``check`` with all others, so that an operator
+    mends a configuration in one round.
+    """
+
+    def __init__(self, variables: Mapping[str, str]) -> None:
+        self._variables = variables
+        self._problems: list[str] = []
+
+    def text(self, name: str, default: str | None = None) -> str:
+        """A non-empty text; without a default it must be set."""
+        value = self._variables.get(name, "").strip()
+        if value:
+            return value
+        if default is None:
+            self._problems.append(f"{name} is not set")
+            return ""
+        return default
+
+    def integer(self, name: str, default: int, *, low: int, high: int) -> int:
+        """A whole number from ``low`` to ``high``."""
+        value = self.text(name, str(default))
+        if re.fullmatch(r"-?\d+", value) and low <= int(value) <= high:
+            return int(value)
+        self._problems.append(f"{name} is '{value}'; expected a whole number from {low} to {high}")
+        return default
+
+    def seconds(self, name: str, default: float, *, low: float, high: float) -> float:
+        """A duration in seconds from ``low`` to ``high``."""
+        value = self.text(name, str(default))
+        if re.fullmatch(r"\d+(\.\d+)?", value) and low <= float(value) <= high:
+            return float(value)
+        self._problems.append(f"{name} is '{value}'; expected seconds from {low:g} to {high:g}")
+        return default
+
+    def choice(self, name: str, default: str, choices: tuple[str, ...]) -> str:
+        """One of ``choices``."""
+        value = self.text(name, default)
+        if value in choices:
+            return value
+        self._problems.append(f"{name} is '{value}'; expected one of {', '.join(choices)}")
+        return default
+
+    def addresses(self, name: str, default: str) -> str:
+        """Kafka bootstrap servers: ``host:port``, several separated by commas."""
+        value = self.text(name, default)
+        if _ADDRESSES.fullmatch(value) and all(
+            0 < int(a.rsplit(":", 1)[1]) < 65536 for a in value.split(",")
+        ):
+            return value
+        self._problems.append(f"{name} is '{value}'; expected host:port, several separated by commas")
+        return default
+
+    def redis_url(self, name: str, default: str) -> str:
+        """A Redis address: ``redis://host:port/db``, ``rediss://`` or ``unix://``."""
+        value = self.text(name, default)
+        if re.match(r"(rediss?|unix)://\S+", value):
+            return value
+        self._problems.append(
+            f"{name} is '{value}'; expected redis://host:port/0, rediss://... or unix://..."
+        )
+        return default
+
+    def secret(self, name: str) -> Secret:
+        """A secret text; it must be set."""
+        return Secret(self.text(name).encode())
+
+    def check(self) -> None:
+        """Raise when anything was wrong.
+
+        Raises:
+            InvalidInput: every fault, one a line.
+        """
+        if self._problems:
+            raise InvalidInput("\n".join(self._problems))

@@ -1,0 +1,55 @@
+"""Redis keys. A Kafka partition's tables share one hash tag, ``{<generation>.<partition>}``, hence one cluster slot.
+
+Layout of one partition of one generation:
+
+    {g1.3}:position        hash    next offset, epoch, owner, log identity, watermark
+    {g1.3}:exams:<bucket>  hash    <student key>:<year>:<test>:<grade> -> packed exams of that student (schemas.exams)
+    {g1.3}:cells:<cds>     hash    <year>:<test>:<grade> -> changed-at + packed cell (this partition's share)
+    {g1.3}:changes         stream  one entry per applied batch: which cells changed
+
+and beside the partitions:
+
+    generation             string  the serving generation, e.g. g1
+    organizations          hash    <cds> -> directory entry (JSON)
+    organizations:version  string  grows with every change of the directory
+    imports:...            see gateway.imports
+"""
+
+from __future__ import annotations
+
+from typing import Final, NewType
+
+from schemas.identifiers import OrganizationId, PartitionId, StudentKey
+
+Generation = NewType("Generation", str)
+
+FIRST_GENERATION: Final = Generation("g1")
+GENERATION: Final = "scores:generation"
+PARTITION_COUNT: Final = "scores:partitions"
+ORGANIZATIONS: Final = "scores:organizations"
+ORGANIZATIONS_VERSION: Final = "scores:organizations:version"
+
+# Redis stores a hash compactly (as one listpack) while it has at most 128 fields. 10 million results over 8 partitions
+# and 16,384 buckets are 76 a bucket; with more partitions, fewer.
+EXAM_BUCKETS: Final = 16_384
+
+
+class PartitionKeys:
+    """The key names of one partition of one generation."""
+
+    __slots__ = ("_cells", "_exams", "changes", "position")
+
+    def __init__(self, generation: Generation, partition: PartitionId) -> None:
+        tag = f"{{{generation}.{partition}}}"
+        self.position = f"{tag}:position"
+        self.changes = f"{tag}:changes"
+        self._exams = f"{tag}:exams:"
+        self._cells = f"{tag}:cells:"
+
+    def exams(self, student: StudentKey) -> str:
+        """The hash that holds this student's exams; a student's exams are all in one."""
+        return f"{self._exams}{int(student[:8], 16) % EXAM_BUCKETS}"
+
+    def cells(self, organization: OrganizationId) -> str:
+        """The hash that holds this partition's share of an organization's cells."""
+        return self._cells + organization
