@@ -3,16 +3,18 @@
 Layout of one partition of one generation:
 
     {g1.3}:position        hash    next offset, epoch, owner, log identity, watermark
-    {g1.3}:exams:<bucket>  hash    <student key>:<year>:<test>:<grade> -> packed exams of that student (schemas.exams)
+    {g1.3}:exams:<bucket>  hash    <student key, 12 bytes><year>:<test>:<grade> -> packed exams (streams.scoring)
     {g1.3}:cells:<cds>     hash    <year>:<test>:<grade> -> changed-at + packed cell (this partition's share)
     {g1.3}:changes         stream  one entry per applied batch: which cells changed
 
 and beside the partitions:
 
-    generation             string  the serving generation, e.g. g1
-    organizations          hash    <cds> -> directory entry (JSON)
-    organizations:version  string  grows with every change of the directory
-    imports:...            see gateway.imports
+    scores:generation         string  the serving generation, e.g. g1
+    scores:partitions         string  how many partitions the tables have
+    {organizations}:entries   hash    <cds> -> directory entry (JSON)
+    {organizations}:version   string  grows with every change of the directory
+    {organizations}:position  hash    next offset of each partition of the organizations topic
+    scores:imports:...        see gateway.imports
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ Generation = NewType("Generation", str)
 FIRST_GENERATION: Final = Generation("g1")
 GENERATION: Final = "scores:generation"
 PARTITION_COUNT: Final = "scores:partitions"
-ORGANIZATIONS: Final = "scores:organizations"
-ORGANIZATIONS_VERSION: Final = "scores:organizations:version"
+ORGANIZATIONS: Final = "{organizations}:entries"
+ORGANIZATIONS_VERSION: Final = "{organizations}:version"
+ORGANIZATIONS_POSITION: Final = "{organizations}:position"
 
 # Redis stores a hash compactly (as one listpack) while it has at most 128 fields. 10 million results over 8 partitions
 # and 16,384 buckets are 76 a bucket; with more partitions, fewer.
@@ -37,9 +40,10 @@ EXAM_BUCKETS: Final = 16_384
 class PartitionKeys:
     """The key names of one partition of one generation."""
 
-    __slots__ = ("_cells", "_exams", "changes", "position")
+    __slots__ = ("_cells", "_exams", "changes", "generation", "position")
 
     def __init__(self, generation: Generation, partition: PartitionId) -> None:
+        self.generation = generation
         tag = f"{{{generation}.{partition}}}"
         self.position = f"{tag}:position"
         self.changes = f"{tag}:changes"

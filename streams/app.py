@@ -1,0 +1,142 @@
+"""The Faust application: topics, agents, timers. All wiring of a worker is here and in ``__main__``."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Any
+
+import faust
+from faust.types import TP
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from schemas.assessments import load_registry
+from schemas.errors import ScoreStreamError
+from schemas.pseudonyms import Pseudonymizer
+from schemas.topics import EXAM_RESULTS, ORGANIZATIONS, REJECTED
+from streams.directory import DirectoryStore
+from streams.metrics import Metrics
+from streams.reading import Reader
+from streams.rejected import RejectedTopic
+from streams.settings import Settings
+from streams.tables import Tables
+from streams.transport import Consumer, ConsumerThread
+from streams.worker import Worker, prepare
+
+logger = logging.getLogger(__name__)
+
+# A record may have been produced, but not fetched yet, for as long as a fetch waits at the broker; and this much more.
+_PROGRESS_MARGIN_MS = 500
+_COMMIT_EVERY_SECONDS = 5.0
+_COMMIT_LIMIT_SECONDS = 2.0
+
+
+def create_app(settings: Settings, metrics: Metrics, *, log_identity: str, partitions: int) -> faust.App:
+    """A Faust app that keeps the aggregates; run it with ``faust.Worker``.
+
+    ``log_identity`` names the log behind the topic, ``partitions`` is how many it has.
+    """
+    app = faust.App(
+        settings.group,
+        broker=[f"batch://{address}" for address in settings.kafka.split(",")],
+        broker_session_timeout=settings.session_timeout_seconds,
+        broker_heartbeat_interval=settings.session_timeout_seconds / 3,
+        broker_max_poll_records=5_000,
+        consumer_auto_offset_reset="none",  # a position below the log start must not become a silent gap
+        consumer_group_instance_id=settings.instance_id if settings.static_membership else None,
+        agent_supervisor="mode.CrashingSupervisor",  # the default goes on with the *next* batch
+        stream_wait_empty=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        web_enabled=False,
+        producer_acks=-1,
+        key_serializer="raw",
+        value_serializer="raw",
+    )
+    redis = Redis.from_url(
+        settings.redis_url,
+        retry=Retry(ExponentialBackoff(cap=2.0, base=0.05), _attempts(settings.dependency_budget_seconds)),
+        retry_on_error=[RedisConnectionError, RedisTimeoutError],
+        socket_timeout=30.0,
+    )
+    results = app.topic(EXAM_RESULTS, acks=False)
+    organizations = app.topic(ORGANIZATIONS, acks=False)
+    rejected = app.topic(REJECTED, acks=False)
+
+    directory = DirectoryStore(redis)
+    reader = Reader(
+        load_registry(),
+        Pseudonymizer(settings.student_key_secret.reveal()),
+        lambda school: directory.directory.is_school(school),
+        settings.attribution,
+    )
+    worker = Worker(
+        redis=redis,
+        tables=Tables(redis, settings.instance_id, log_identity),
+        reader=reader,
+        directory=directory,
+        rejected=RejectedTopic(rejected, metrics),
+        metrics=metrics,
+    )
+
+    Consumer.positions = worker.positions
+    Consumer.batch_records = settings.batch_records
+    ConsumerThread.fetch_wait_ms = settings.fetch_wait_ms
+
+    @app.task  # type: ignore[untyped-decorator]  # Faust's decorators for tasks and timers have no types
+    async def _prepare() -> None:
+        await prepare(redis, partitions)
+
+    @app.agent(results, concurrency=1)
+    async def keep_aggregates(stream: Any) -> None:
+        async for batch in stream:
+            seek_to = await worker.apply(batch)
+            if seek_to is not None:
+                await _consumer(app).seek_back(TP(batch.topic, batch.partition), seek_to)
+
+    @app.agent(organizations, concurrency=1)
+    async def keep_directory(stream: Any) -> None:
+        async for batch in stream:
+            await directory.apply(batch)
+            await directory.refresh()
+
+    @app.timer(1.0)  # type: ignore[untyped-decorator]
+    async def _report_progress() -> None:
+        up_to_ms = int(time.time() * 1000) - settings.fetch_wait_ms - _PROGRESS_MARGIN_MS
+        consumer = _consumer(app)
+        caught_up = {
+            number
+            for number, position in worker.applied_positions().items()
+            if (consumer.highwater(TP(EXAM_RESULTS, number)) or 0) <= position
+        }
+        await worker.report_progress(frozenset(caught_up), up_to_ms)
+        await directory.refresh()
+
+    @app.timer(_COMMIT_EVERY_SECONDS)  # type: ignore[untyped-decorator]
+    async def _commit_for_dashboards() -> None:
+        positions = {TP(EXAM_RESULTS, number): at for number, at in worker.applied_positions().items()}
+        # Missing commits cost nothing: the position is in Redis.
+        with contextlib.suppress(Exception):
+            await asyncio.wait_for(_consumer(app).commit_positions(positions), _COMMIT_LIMIT_SECONDS)
+
+    return app
+
+
+def _consumer(app: faust.App) -> Consumer:
+    consumer = app.consumer
+    if not isinstance(consumer, Consumer):
+        raise ScoreStreamError(
+            f"the transport is {type(consumer).__name__}; expected batch:// to be registered"
+        )
+    return consumer
+
+
+def _attempts(budget_seconds: float) -> int:
+    # Back-off grows 0.05, 0.1, ... to 2 s; after the sixth attempt each costs 2 s.
+    return 6 + int(budget_seconds / 2.0)

@@ -1,0 +1,57 @@
+"""Settings of the stream worker, read once from the environment."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from schemas.environment import Environment, Secret
+from streams.reading import Attribution
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one worker finds Kafka and Redis and how it works; ``.env.example`` explains each."""
+
+    kafka: str
+    redis_url: str
+    student_key_secret: Secret
+    group: str
+    instance_id: str
+    static_membership: bool
+    attribution: Attribution
+    batch_records: int
+    fetch_wait_ms: int
+    session_timeout_seconds: float
+    dependency_budget_seconds: float
+    metrics_port: int
+    log_format: str
+
+    @classmethod
+    def from_env(cls, variables: Mapping[str, str]) -> Settings:
+        """Read and check every setting.
+
+        Raises:
+            InvalidInput: all faults at once.
+        """
+        env = Environment(variables)
+        instance = env.text("SCORES_INSTANCE_ID", "-")
+        settings = cls(
+            kafka=env.addresses("SCORES_KAFKA", "127.0.0.1:9092"),
+            redis_url=env.redis_url("SCORES_REDIS_URL", "redis://127.0.0.1:6379/0"),
+            student_key_secret=env.secret("SCORES_STUDENT_KEY_SECRET"),
+            group=env.text("SCORES_STREAMS_GROUP", "score-streams"),
+            instance_id=socket.gethostname() if instance == "-" else instance,
+            static_membership=instance != "-",
+            attribution=cast(Attribution, env.choice("SCORES_ATTRIBUTION", "current", ("current", "tested"))),
+            batch_records=env.integer("SCORES_BATCH_RECORDS", 2_000, low=1, high=20_000),
+            fetch_wait_ms=env.integer("SCORES_FETCH_WAIT_MS", 100, low=1, high=10_000),
+            session_timeout_seconds=env.seconds("SCORES_SESSION_TIMEOUT_SECONDS", 10.0, low=2, high=60),
+            dependency_budget_seconds=env.seconds("SCORES_DEPENDENCY_BUDGET_SECONDS", 60.0, low=1, high=3600),
+            metrics_port=env.integer("SCORES_STREAMS_METRICS_PORT", 0, low=0, high=65535),
+            log_format=env.choice("SCORES_LOG_FORMAT", "text", ("text", "json")),
+        )
+        env.check()
+        return settings
