@@ -1,0 +1,215 @@
+"""The ``scores`` command. Each subcommand is a file of its own; this one declares arguments and reports errors.
+
+Exit status: 0 done, 1 done with findings (differences, rejected documents, a process that failed), 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from cli.state import StateFolder
+from schemas.errors import DependencyUnavailable, InvalidInput, ScoreStreamError
+
+app = typer.Typer(
+    help="Live, exact, preliminary assessment results.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+entities = typer.Typer(help="The organization directory.", no_args_is_help=True)
+app.add_typer(entities, name="entities")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program, and nothing else.")]
+KafkaAddress = Annotated[
+    str | None, typer.Option("--kafka", envvar="SCORES_KAFKA", help="HOST:PORT; default: the running local stack.")
+]
+RedisAddress = Annotated[
+    str | None, typer.Option("--redis", envvar="SCORES_REDIS_URL", help="Redis URL; default: the running local stack.")
+]
+GatewayAddress = Annotated[
+    str | None, typer.Option("--gateway", envvar="SCORES_GATEWAY_URL", help="Default: the running local stack.")
+]
+KafkaChoice = Annotated[str, typer.Option("--kafka", help="embedded, local (real Kafka from Maven) or HOST:PORT.")]
+RedisChoice = Annotated[str, typer.Option("--redis", help="embedded or a Redis URL.")]
+Port = Annotated[int | None, typer.Option("--port", min=1, max=65535, help="The gateway's port; default: 8080, or a free one.")]
+Partitions = Annotated[int, typer.Option(min=1, max=1024, help="Partitions of the results topic, when it is created.")]
+
+
+@app.command()
+def up(
+    kafka: KafkaChoice = "embedded",
+    redis: RedisChoice = "embedded",
+    port: Port = None,
+    partitions: Partitions = 8,
+) -> None:
+    """Run the stack on this machine: broker, store, stream worker, gateway. Ctrl-C stops it."""
+    from cli.up import run_up
+
+    _run(lambda: run_up(kafka=kafka, redis=redis, port=port, partitions=partitions))
+
+
+@app.command()
+def demo(
+    kafka: KafkaChoice = "embedded",
+    redis: RedisChoice = "embedded",
+    port: Port = None,
+    schools: Annotated[int, typer.Option(min=1, max=2000)] = 40,
+    rate: Annotated[float, typer.Option(min=0.1, help="Events a second.")] = 25.0,
+    seed: int = 1,
+    for_: Annotated[str | None, typer.Option("--for", help="End after this long, e.g. 30s or 2m, and verify.")] = None,
+) -> None:
+    """A small fictional county, live: the stack, the simulator and a page to watch."""
+    from cli.demo import run_demo
+
+    _run(lambda: run_demo(kafka=kafka, redis=redis, port=port, schools=schools, rate=rate, seed=seed, for_=for_))
+
+
+@app.command()
+def streams() -> None:
+    """Run a stream worker (settings from the environment, see .env.example)."""
+    from streams.__main__ import main as run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def gateway() -> None:
+    """Run a gateway (settings from the environment, see .env.example)."""
+    from gateway.__main__ import main as run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def token(
+    org: Annotated[list[str], typer.Option("--org", help="CDS code; give several for several.")],
+    role: Annotated[list[str] | None, typer.Option("--role", help="Role; default CUSTOM_AGGREGATE_REPORTER.")] = None,
+    subject: str = "developer",
+    minutes: Annotated[int, typer.Option(min=1, max=43_200, help="Lifetime.")] = 480,
+) -> None:
+    """Print a token of the local stack's development issuer."""
+    from cli.tokens import issue_token
+    from gateway.permissions import READER_ROLE
+
+    def run() -> int:
+        print(issue_token(StateFolder(), subject=subject, roles=role or [READER_ROLE], organizations=org, minutes=minutes))
+        return 0
+
+    _run(run)
+
+
+@app.command("import")
+def import_(
+    paths: Annotated[list[Path], typer.Argument(help="TRT XML or JSON files, folders, tar.gz or zip archives.")],
+    gateway: GatewayAddress = None,
+    token: Annotated[str | None, typer.Option(envvar="SCORES_TOKEN", help="Default: a development token.")] = None,
+    batch: Annotated[str | None, typer.Option(help="A name under which to reconcile this import.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Import exam reports through the gateway."""
+    from cli.import_exams import import_exams
+    from cli.tokens import issue_token
+    from gateway.permissions import IMPORT_ROLE
+    from schemas.identifiers import STATE
+
+    def run() -> int:
+        state = StateFolder()
+        url = state.address(gateway, "gateway_url", "--gateway URL")
+        bearer = token or issue_token(state, subject="import", roles=[IMPORT_ROLE], organizations=[STATE], minutes=480)
+        return import_exams(paths, url, bearer, batch=batch, as_json=as_json)
+
+    _run(run)
+
+
+@entities.command("load")
+def entities_load(
+    files: Annotated[list[Path], typer.Argument(help="CDE entity files, or CSV with cds,name,kind.")],
+    kafka: KafkaAddress = None,
+    redis: RedisAddress = None,
+    as_json: Json = False,
+) -> None:
+    """Load organizations into the directory."""
+    from cli.load_entities import load_entities
+
+    def run() -> int:
+        state = StateFolder()
+        return load_entities(
+            files,
+            state.address(kafka, "kafka", "--kafka HOST:PORT"),
+            state.address(redis, "redis_url", "--redis URL"),
+            as_json=as_json,
+        )
+
+    _run(run)
+
+
+@app.command()
+def show(
+    org: Annotated[str, typer.Argument(help="CDS code, or a part of the name.")],
+    year: Annotated[int | None, typer.Option(help="School year, e.g. 2026.")] = None,
+    test: Annotated[str | None, typer.Option(help="Test, e.g. ELA-SUM.")] = None,
+    grade: Annotated[str | None, typer.Option(help="KG, 1 ... 12.")] = None,
+    redis: RedisAddress = None,
+    as_json: Json = False,
+) -> None:
+    """Show an organization's preliminary aggregates as a table."""
+    from cli.show import show as run_show
+
+    _run(
+        lambda: run_show(
+            org, StateFolder().address(redis, "redis_url", "--redis URL"), year=year, test=test, grade=grade, as_json=as_json
+        )
+    )
+
+
+@app.command()
+def verify(
+    expect: Annotated[Path, typer.Option(help="What `scores simulate --expect` wrote.")],
+    redis: RedisAddress = None,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for the tables to catch up.")] = 0.0,
+    as_json: Json = False,
+) -> None:
+    """Compare every cell with an expectation, to the integer."""
+    from cli.verify import verify as run_verify
+
+    _run(
+        lambda: run_verify(
+            expect, StateFolder().address(redis, "redis_url", "--redis URL"), wait_seconds=wait, as_json=as_json
+        )
+    )
+
+
+def main() -> NoReturn:
+    """Entry point of the ``scores`` command."""
+    with _errors_as_sentences():
+        app(prog_name="scores")
+    sys.exit(0)
+
+
+def _run(command: Callable[[], int]) -> None:
+    with _errors_as_sentences():
+        raise typer.Exit(command())
+
+
+@contextmanager
+def _errors_as_sentences() -> Iterator[None]:
+    try:
+        yield
+    except (InvalidInput, DependencyUnavailable) as error:
+        print(f"scores: {error}", file=sys.stderr)
+        sys.exit(2)
+    except ScoreStreamError as error:
+        print(f"scores: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

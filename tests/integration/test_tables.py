@@ -1,0 +1,167 @@
+"""The guards of the apply script, on a real server: all or nothing, one writer, one position."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any
+
+import pytest
+import redis.asyncio
+from redis import Redis
+
+from cli.stack.redis_server import EmbeddedRedis
+from schemas.aggregates import Cell, CellField, Contribution, slot, stored_cell
+from schemas.changes import decode_changes
+from schemas.errors import Fenced, LogReplaced, PositionMoved
+from schemas.identifiers import STATE, OrganizationId, PartitionId, StudentKey
+from schemas.keys import Generation, PartitionKeys
+from streams.engine import CellKey, Decision
+from streams.scoring import StoredExam
+from streams.tables import Claim, Tables
+
+KEYS = PartitionKeys(Generation("g1"), PartitionId(3))
+STUDENT = StudentKey("00ff" * 6)
+UNIT = bytes.fromhex(STUDENT) + b"2026:ELA-SUM:03"
+EXAM = StoredExam(b"exam-one", 10, 1)
+CELL: CellKey = (STATE, CellField("2026:ELA-SUM:03"))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis() as running:
+        yield running
+
+
+@pytest.fixture
+def store(server: EmbeddedRedis) -> Iterator[Redis]:
+    with Redis.from_url(server.url) as client:
+        client.flushall()
+        yield client
+
+
+@pytest.fixture
+def run(server: EmbeddedRedis) -> Callable[[Callable[[Tables], Coroutine[Any, Any, Any]]], Any]:
+    """Runs a coroutine function with the tables of a worker."""
+
+    def run(steps: Callable[[Tables], Coroutine[Any, Any, Any]], log: str = "cluster/topic") -> Any:
+        async def main() -> Any:
+            async with redis.asyncio.Redis.from_url(server.url) as client:
+                return await steps(Tables(client, "worker-1", log))
+
+        return asyncio.run(main())
+
+    return run
+
+
+def one_result() -> tuple[Decision, dict[CellKey, Cell]]:
+    cell = Cell()
+    cell.apply(Contribution(2431, bytes([slot(0, 2)]), False))
+    cell.version = 1
+    return Decision(units={UNIT: (STUDENT, [EXAM])}), {CELL: cell}
+
+
+async def apply(tables: Tables, claim: Claim, to: int) -> None:
+    decision, cells = one_result()
+    await tables.apply(
+        KEYS, claim, next_position=to, complete_ms=1_700_000_000_000, decision=decision, cells=cells
+    )
+
+
+def test_rows_cells_notice_and_position_are_written_together(run: Any, store: Redis) -> None:
+    async def steps(tables: Tables) -> Any:
+        claim = await tables.claim(KEYS)
+        assert claim == Claim(1, None)
+        await apply(tables, claim, 5)
+        exams = await tables.read_exams(KEYS, {UNIT: STUDENT})
+        cells = await tables.read_cells(KEYS, [CELL, (OrganizationId("59000000000000"), CELL[1])])
+        return exams, cells
+
+    exams, cells = run(steps)
+    decision, written = one_result()
+    assert exams == {UNIT: decision.units[UNIT][1]}
+    assert cells[CELL] == written[CELL] and cells[CELL].version == 1
+    assert cells[OrganizationId("59000000000000"), CELL[1]] == Cell()
+    position = store.hgetall(KEYS.position)
+    assert position[b"next"] == b"5" and position[b"complete_ms"] == b"1700000000000"
+    [(entry_id, entry)] = store.xrange(KEYS.changes)
+    assert decode_changes(entry[b"cells"]) == {STATE: [CELL[1]]}
+    changed_ms, _ = stored_cell(store.hget(KEYS.cells(STATE), CELL[1]))
+    assert changed_ms == int(position[b"changed_ms"]) == int(entry_id.split(b"-")[0])
+
+
+def test_worker_that_lost_its_partition_cannot_write(run: Any, store: Redis) -> None:
+    async def steps(tables: Tables) -> None:
+        zombie = await tables.claim(KEYS)
+        await tables.claim(KEYS)
+        await apply(tables, zombie, 5)
+
+    with pytest.raises(Fenced, match="epoch 2; ours was 1"):
+        run(steps)
+    assert store.hget(KEYS.position, "next") is None
+    assert store.keys("*cells*") == store.keys("*exams*") == store.keys("*changes*") == []
+
+
+def test_batch_that_does_not_start_at_the_position_is_not_written(run: Any, store: Redis) -> None:
+    async def steps(tables: Tables) -> None:
+        claim = await tables.claim(KEYS)
+        await apply(tables, claim, 5)
+        await apply(tables, Claim(claim.epoch, 4), 9)
+
+    with pytest.raises(PositionMoved, match="is at 5; the batch starts at 4"):
+        run(steps)
+    assert store.hget(KEYS.position, "next") == b"5"
+    assert store.xlen(KEYS.changes) == 1
+
+
+def test_claim_hands_out_the_position_and_a_higher_epoch_each_time(run: Any, store: Redis) -> None:
+    async def steps(tables: Tables) -> list[Claim]:
+        first = await tables.claim(KEYS)
+        await apply(tables, first, 5)
+        return [first, await tables.claim(KEYS), await tables.claim(KEYS)]
+
+    assert run(steps) == [Claim(1, None), Claim(2, 5), Claim(3, 5)]
+
+
+def test_position_of_another_log_is_refused_and_left_alone(run: Any, store: Redis) -> None:
+    run(lambda tables: tables.claim(KEYS))
+    with pytest.raises(LogReplaced, match="cluster/topic"):
+        run(lambda tables: tables.claim(KEYS), "cluster/another-topic")
+    assert store.hget(KEYS.position, "epoch") == b"1"
+
+
+def test_thousands_of_rows_and_cells_pass_one_script(run: Any, store: Redis) -> None:
+    """Lua's unpack fails near 8,000 values; one organization can have more."""
+    fields = [CellField(f"2026:ELA-IAB-BLOCK{number}:03") for number in range(5_000)]
+
+    async def steps(tables: Tables) -> Any:
+        claim = await tables.claim(KEYS)
+        _, cells = one_result()
+        everything = {(STATE, field): cells[CELL] for field in fields}
+        await tables.apply(KEYS, claim, next_position=1, complete_ms=0, decision=Decision(), cells=everything)
+        return await tables.read_cells(KEYS, everything)
+
+    assert len(run(steps)) == 5_000
+    assert store.hlen(KEYS.cells(STATE)) == 5_000
+
+
+def test_changed_time_never_goes_back_when_the_server_clock_does(run: Any, store: Redis) -> None:
+    async def steps(tables: Tables) -> None:
+        claim = await tables.claim(KEYS)
+        store.hset(KEYS.position, "changed_ms", "99999999999999")
+        await apply(tables, claim, 5)
+
+    run(steps)
+    assert stored_cell(store.hget(KEYS.cells(STATE), CELL[1]))[0] == 99999999999999
+
+
+def test_progress_of_a_partition_only_moves_forward_and_only_for_its_owner(run: Any, store: Redis) -> None:
+    async def steps(tables: Tables) -> None:
+        zombie = await tables.claim(KEYS)
+        claim = await tables.claim(KEYS)
+        await tables.report_progress(KEYS, claim, 2_000)
+        await tables.report_progress(KEYS, claim, 1_000)
+        await tables.report_progress(KEYS, zombie, 3_000)
+
+    run(steps)
+    assert store.hget(KEYS.position, "complete_ms") == b"2000"
