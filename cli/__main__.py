@@ -27,18 +27,28 @@ app.add_typer(entities, name="entities")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program, and nothing else.")]
 KafkaAddress = Annotated[
-    str | None, typer.Option("--kafka", envvar="SCORES_KAFKA", help="HOST:PORT; default: the running local stack.")
+    str | None,
+    typer.Option("--kafka", envvar="SCORES_KAFKA", help="HOST:PORT; default: the running local stack."),
 ]
 RedisAddress = Annotated[
-    str | None, typer.Option("--redis", envvar="SCORES_REDIS_URL", help="Redis URL; default: the running local stack.")
+    str | None,
+    typer.Option("--redis", envvar="SCORES_REDIS_URL", help="Redis URL; default: the running local stack."),
 ]
 GatewayAddress = Annotated[
-    str | None, typer.Option("--gateway", envvar="SCORES_GATEWAY_URL", help="Default: the running local stack.")
+    str | None,
+    typer.Option("--gateway", envvar="SCORES_GATEWAY_URL", help="Default: the running local stack."),
 ]
-KafkaChoice = Annotated[str, typer.Option("--kafka", help="embedded, local (real Kafka from Maven) or HOST:PORT.")]
+KafkaChoice = Annotated[
+    str, typer.Option("--kafka", help="embedded, local (real Kafka from Maven) or HOST:PORT.")
+]
 RedisChoice = Annotated[str, typer.Option("--redis", help="embedded or a Redis URL.")]
-Port = Annotated[int | None, typer.Option("--port", min=1, max=65535, help="The gateway's port; default: 8080, or a free one.")]
-Partitions = Annotated[int, typer.Option(min=1, max=1024, help="Partitions of the results topic, when it is created.")]
+Port = Annotated[
+    int | None,
+    typer.Option("--port", min=1, max=65535, help="The gateway's port; default: 8080, or a free one."),
+]
+Partitions = Annotated[
+    int, typer.Option(min=1, max=1024, help="Partitions of the results topic, when it is created.")
+]
 
 
 @app.command()
@@ -62,12 +72,18 @@ def demo(
     schools: Annotated[int, typer.Option(min=1, max=2000)] = 40,
     rate: Annotated[float, typer.Option(min=0.1, help="Events a second.")] = 25.0,
     seed: int = 1,
-    for_: Annotated[str | None, typer.Option("--for", help="End after this long, e.g. 30s or 2m, and verify.")] = None,
+    for_: Annotated[
+        str | None, typer.Option("--for", help="End after this long, e.g. 30s or 2m, and verify.")
+    ] = None,
 ) -> None:
     """A small fictional county, live: the stack, the simulator and a page to watch."""
     from cli.demo import run_demo
 
-    _run(lambda: run_demo(kafka=kafka, redis=redis, port=port, schools=schools, rate=rate, seed=seed, for_=for_))
+    _run(
+        lambda: run_demo(
+            kafka=kafka, redis=redis, port=port, schools=schools, rate=rate, seed=seed, for_=for_
+        )
+    )
 
 
 @app.command()
@@ -89,7 +105,9 @@ def gateway() -> None:
 @app.command()
 def token(
     org: Annotated[list[str], typer.Option("--org", help="CDS code; give several for several.")],
-    role: Annotated[list[str] | None, typer.Option("--role", help="Role; default CUSTOM_AGGREGATE_REPORTER.")] = None,
+    role: Annotated[
+        list[str] | None, typer.Option("--role", help="Role; default CUSTOM_AGGREGATE_REPORTER.")
+    ] = None,
     subject: str = "developer",
     minutes: Annotated[int, typer.Option(min=1, max=43_200, help="Lifetime.")] = 480,
 ) -> None:
@@ -98,7 +116,15 @@ def token(
     from gateway.permissions import READER_ROLE
 
     def run() -> int:
-        print(issue_token(StateFolder(), subject=subject, roles=role or [READER_ROLE], organizations=org, minutes=minutes))
+        print(
+            issue_token(
+                StateFolder(),
+                subject=subject,
+                roles=role or [READER_ROLE],
+                organizations=org,
+                minutes=minutes,
+            )
+        )
         return 0
 
     _run(run)
@@ -106,9 +132,13 @@ def token(
 
 @app.command("import")
 def import_(
-    paths: Annotated[list[Path], typer.Argument(help="TRT XML or JSON files, folders, tar.gz or zip archives.")],
+    paths: Annotated[
+        list[Path], typer.Argument(help="TRT XML or JSON files, folders, tar.gz or zip archives.")
+    ],
     gateway: GatewayAddress = None,
-    token: Annotated[str | None, typer.Option(envvar="SCORES_TOKEN", help="Default: a development token.")] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="SCORES_TOKEN", help="Default: a development token.")
+    ] = None,
     batch: Annotated[str | None, typer.Option(help="A name under which to reconcile this import.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -121,7 +151,9 @@ def import_(
     def run() -> int:
         state = StateFolder()
         url = state.address(gateway, "gateway_url", "--gateway URL")
-        bearer = token or issue_token(state, subject="import", roles=[IMPORT_ROLE], organizations=[STATE], minutes=480)
+        bearer = token or issue_token(
+            state, subject="import", roles=[IMPORT_ROLE], organizations=[STATE], minutes=480
+        )
         return import_exams(paths, url, bearer, batch=batch, as_json=as_json)
 
     _run(run)
@@ -163,7 +195,12 @@ def show(
 
     _run(
         lambda: run_show(
-            org, StateFolder().address(redis, "redis_url", "--redis URL"), year=year, test=test, grade=grade, as_json=as_json
+            org,
+            StateFolder().address(redis, "redis_url", "--redis URL"),
+            year=year,
+            test=test,
+            grade=grade,
+            as_json=as_json,
         )
     )
 
@@ -180,7 +217,10 @@ def verify(
 
     _run(
         lambda: run_verify(
-            expect, StateFolder().address(redis, "redis_url", "--redis URL"), wait_seconds=wait, as_json=as_json
+            expect,
+            StateFolder().address(redis, "redis_url", "--redis URL"),
+            wait_seconds=wait,
+            as_json=as_json,
         )
     )
 

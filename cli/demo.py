@@ -7,26 +7,166 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable
 
 from rich.console import Console
 
 from cli.local_stack import LocalStack
 from cli.simulator.county import plan_county
 from cli.simulator.options import SeasonOptions
-from cli.simulate import SeasonRun
+from cli.simulator.production import Progress, SeasonRun, run_season
+from cli.stored_cells import stored_cells
 from cli.tokens import issue_token
 from cli.up import places_table, start_stack, stop_signals
-from cli.verify import wait_until_equal
-from gateway.permissions import IMPORT_ROLE, READER_ROLE
-from schemas.errors import InvalidInput
-from schemas.identifiers import STATE, OrganizationId, district_of
+from cli.verify import print_comparison, wait_until_equal
+from gateway.permissions import READER_ROLE
+from schemas.assessments import load_registry
+from schemas.errors import InvalidInput, ScoreStreamError
+from schemas.identifiers import district_of
 
 _CATCH_UP_SECONDS = 20.0
+_TOKEN_MINUTES = 480
 
 
 def run_demo(
     *, kafka: str, redis: str, port: int | None, schools: int, rate: float, seed: int, for_: str | None
 ) -> int:
-    """Run until Ctrl-C, or for ``for_`` and then verify; 0 only if the live tables equal the recount."""
-    seconds = duration_seconds(for_) if for_ else None
-    return 0
+    """Run until Ctrl-C, or for ``for_`` and then verify; then 0 only if the live tables equal the recount."""
+    for_seconds = duration_seconds(for_) if for_ else None
+    options = SeasonOptions(
+        schools=schools, seed=seed, rescores=0.15, duplicates=0.05, resets=0.03, moves=0.05
+    )
+    console = Console(stderr=True)
+    with (
+        stop_signals() as stop,
+        start_stack(console, kafka=kafka, redis=redis, port=port, partitions=8) as stack,
+    ):
+        season = _Season(stack, options, rate, stop, for_seconds)
+        season.start()
+        if season.wait_for_results():
+            _introduce(console, stack, options)
+            _watch(console, stack, season, stop)
+        if stop.is_set() and for_seconds is None:
+            return 0
+        return _verify(console, stack, season.result())
+
+
+def duration_seconds(text: str) -> float:
+    """Seconds of ``30s``, ``2m``, ``1h`` or a plain number of seconds.
+
+    Raises:
+        InvalidInput: it is none of them.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+    if seconds <= 0:
+        raise InvalidInput(f"--for is '{text}'; expected a duration such as 30s, 2m or 1h")
+    return seconds
+
+
+class _Season(threading.Thread):
+    """The simulator in a thread of its own; Kafka and Redis see it like any other producer."""
+
+    def __init__(
+        self,
+        stack: LocalStack,
+        options: SeasonOptions,
+        rate: float,
+        stop: threading.Event,
+        for_seconds: float | None,
+    ) -> None:
+        super().__init__(name="simulator", daemon=True)
+        self.error: ScoreStreamError | None = None
+        self.progress: Progress | None = None
+        self._run: SeasonRun | None = None
+        self._stop_asked = stop
+        self._produce: Callable[[], SeasonRun] = lambda: run_season(
+            kafka=stack.kafka,
+            redis_url=stack.redis_url,
+            secret=stack.state.student_key_secret().encode(),
+            options=options,
+            rate=rate,
+            stop=stop,
+            for_seconds=for_seconds,
+            on_progress=self._on_progress,
+        )
+
+    def run(self) -> None:
+        try:
+            self._run = self._produce()
+        except ScoreStreamError as error:
+            self.error = error
+
+    def wait_for_results(self) -> bool:
+        """Wait until results are produced, so that there is something to look at; False when it ends before."""
+        while self.is_alive() and not self._stop_asked.wait(0.05):
+            if self.progress is not None and self.progress.phase == "results":
+                return True
+        return False
+
+    def result(self) -> SeasonRun:
+        """What was produced, once the thread has ended.
+
+        Raises:
+            ScoreStreamError: it ended by a fault.
+        """
+        self.join()
+        if self._run is None:
+            raise self.error or ScoreStreamError("the simulator ended without a result")
+        return self._run
+
+    def _on_progress(self, progress: Progress) -> None:
+        self.progress = progress
+
+
+def _introduce(console: Console, stack: LocalStack, options: SeasonOptions) -> None:
+    school = plan_county(options.schools, options.seed).schools[0].cds
+    district = district_of(school)
+    token = issue_token(
+        stack.state, subject="demo", roles=[READER_ROLE], organizations=[district], minutes=_TOKEN_MINUTES
+    )
+    console.print(places_table(stack))
+    console.print(
+        "\n[bold]Watch one school and its district in a terminal[/bold] (the token opens this district only):\n"
+    )
+    topics = f"topic=school/{school}&topic=district/{district}"
+    # Not through rich's wrapping: the line is to be copied whole.
+    console.print(
+        f"curl -N -H 'Authorization: Bearer {token}' '{stack.gateway_url}/v1/stream?{topics}'",
+        soft_wrap=True,
+        markup=False,
+        highlight=False,
+    )
+    console.print("\n[bold]or in a browser:[/bold]\n")
+    console.print(
+        f"{stack.gateway_url}/?school={school}#token={token}", soft_wrap=True, markup=False, highlight=False
+    )
+    console.print("\nEverything shown is [bold]preliminary[/bold] and fictional. Ctrl-C stops all.\n")
+
+
+def _watch(console: Console, stack: LocalStack, season: _Season, stop: threading.Event) -> None:
+    with console.status("Simulating") as status:
+        while season.is_alive() and not stop.wait(0.25):
+            for line in stack.watch():
+                console.print(line, style="yellow")
+            if season.progress is not None:
+                status.update(f"{season.progress.produced:,} score events sent")
+
+
+def _verify(console: Console, stack: LocalStack, run: SeasonRun) -> int:
+    if run.lost:
+        console.print(
+            f"Kafka did not acknowledge {run.lost:,} events; nothing can be said of the tables.", style="red"
+        )
+        return 1
+    expected = run.recount.cells()
+    with stored_cells(stack.redis_url) as stored, console.status("Comparing every cell with the recount"):
+        comparison = wait_until_equal(stored, expected, load_registry(), wait_seconds=_CATCH_UP_SECONDS)
+        directory = stored.directory()
+    console.print(f"{run.acknowledged:,} events were sent: {_kinds(run)}.")
+    print_comparison(console, comparison, directory)
+    return 0 if comparison.equal else 1
+
+
+def _kinds(run: SeasonRun) -> str:
+    return ", ".join(f"{number:,} {kind.value}" for kind, number in run.kinds.most_common())

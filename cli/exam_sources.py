@@ -120,7 +120,9 @@ def _tar_members(stream: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
         for member in archive:
             if member.isfile() and (content := archive.extractfile(member)) is not None:
                 yield member.name, content
-            archive.members.clear()  # it would remember every member: gigabytes for a season's archive
+            # It remembers every member it has passed, which is gigabytes for a season's archive, and needs none of
+            # them to go on (Python 3.13 stops doing so). The type stubs do not know the attribute.
+            vars(archive)["members"].clear()
 
 
 def _zip_members(stream: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:

@@ -17,16 +17,17 @@ from redis.exceptions import RedisError
 
 from cli.stack.embedded_kafka import EmbeddedKafka
 from cli.stack.local_kafka import LocalKafka
-from cli.stack.ports import chosen_port
+from cli.stack.ports import chosen_port, free_port, is_free
 from cli.stack.redis_server import EmbeddedRedis
 from cli.stack_options import EMBEDDED, LOCAL
 from cli.state import Running, StateFolder
-from cli.tokens import AUDIENCE, ISSUER, development_issuer
 from cli.supervisor import COMMANDS, Supervised, wait_until
+from cli.tokens import AUDIENCE, ISSUER, development_issuer
 from schemas.errors import DependencyUnavailable
 from schemas.keys import GENERATION
 from schemas.topics import EXAM_RESULTS, topics
 
+_USUAL_PORT = 8080
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 2.0
 
@@ -103,9 +104,14 @@ class LocalStack:
             "SCORES_TOKEN_ISSUER": ISSUER,
             "SCORES_TOKEN_AUDIENCE": AUDIENCE,
             "SCORES_ENVIRONMENT": "development",
-            # The embedded broker lets every fetch wait its full time, and a member that rejoins its session time.
+            # The embedded broker lets every fetch wait its full time, and a member that rejoins its session time; a
+            # commit during that wait would make it rejoin once more.
             **(
-                {"SCORES_FETCH_WAIT_MS": "20", "SCORES_SESSION_TIMEOUT_SECONDS": "4"}
+                {
+                    "SCORES_FETCH_WAIT_MS": "20",
+                    "SCORES_SESSION_TIMEOUT_SECONDS": "4",
+                    "SCORES_COMMIT_SECONDS": "0",
+                }
                 if self._kafka_option == EMBEDDED
                 else {}
             ),
@@ -130,7 +136,7 @@ class LocalStack:
         self._logs.mkdir(parents=True, exist_ok=True)
         self._start_kafka()
         self._start_redis()
-        self.gateway_url = f"http://127.0.0.1:{chosen_port(self._gateway_port)}"
+        self.gateway_url = f"http://127.0.0.1:{self._port()}"
         for name, command in COMMANDS.items():
             self._tell(f"Starting {name}")
             process = Supervised(name, command[1:], self.environment, self._logs)
@@ -138,7 +144,11 @@ class LocalStack:
             process.start()
         self._await_ready()
         self.places += [
-            Place(process.name, self.gateway_url if process.name == "gateway" else f"pid {process.pid}", f"log {process.log}")
+            Place(
+                process.name,
+                self.gateway_url if process.name == "gateway" else f"pid {process.pid}",
+                f"log {process.log}",
+            )
             for process in self.processes
         ]
         self.state.announce(Running(os.getpid(), self.kafka, self.redis_url, self.gateway_url))
@@ -147,14 +157,21 @@ class LocalStack:
         wanted = topics(self._partitions)
         if self._kafka_option == EMBEDDED:
             self._tell("Starting the embedded Kafka broker")
-            embedded = self._servers.enter_context(EmbeddedKafka({topic.name: topic.partitions for topic in wanted}))
+            embedded = self._servers.enter_context(
+                EmbeddedKafka({topic.name: topic.partitions for topic in wanted})
+            )
             self.kafka = embedded.bootstrap_servers
             self.places.append(Place("Kafka (embedded)", self.kafka, embedded.limits))
         elif self._kafka_option == LOCAL:
-            local = self._servers.enter_context(LocalKafka(self.state.path / "kafka", tell=self._tell))
-            local.create_topics({topic.name: (topic.partitions, topic.config) for topic in wanted})
+            local = self._servers.enter_context(
+                LocalKafka(
+                    self.state.path / "kafka",
+                    topics={topic.name: (topic.partitions, topic.config) for topic in wanted},
+                    report=self._tell,
+                )
+            )
             self.kafka = local.bootstrap_servers
-            self.places.append(Place("Apache Kafka", self.kafka, f"data in {self.state.path / 'kafka'}"))
+            self.places.append(Place("Apache Kafka", self.kafka, local.limits))
         else:
             self.kafka = self._kafka_option
             self.places.append(Place("Kafka", self.kafka, f"yours; it must have the topic {EXAM_RESULTS}"))
@@ -178,6 +195,11 @@ class LocalStack:
             ) from error
         self.places.append(Place("Redis", self.redis_url, "yours"))
 
+    def _port(self) -> int:
+        if self._gateway_port is not None:
+            return chosen_port(self._gateway_port)
+        return _USUAL_PORT if is_free(_USUAL_PORT) else free_port()
+
     def _await_ready(self) -> None:
         self._tell("Waiting for worker and gateway")
         store = Redis.from_url(self.redis_url, socket_timeout=3.0)
@@ -194,7 +216,9 @@ class LocalStack:
 
         for condition, what in ((claimed, "the stream worker"), (gateway_ready, "the gateway")):
             if not wait_until(condition, _READY_SECONDS, self.processes):
-                raise DependencyUnavailable(f"{what} was not ready within {_READY_SECONDS:g} s; see the logs in {self._logs}")
+                raise DependencyUnavailable(
+                    f"{what} was not ready within {_READY_SECONDS:g} s; see the logs in {self._logs}"
+                )
 
     def _claimed_partitions(self, store: Redis) -> bool:
         generation = store.get(GENERATION)

@@ -6,6 +6,7 @@ import sys
 from typing import Final
 
 import msgspec
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -18,8 +19,11 @@ from schemas.figures import Figures, LevelFigure, figures
 from schemas.identifiers import GRADE_NUMBER, STATE, Grade, OrganizationId, grade_from, organization_id
 from schemas.organizations import Directory
 
-_BAR: Final = 20  # characters that stand for all students
+_WIDE: Final = 125  # columns from which on everything fits
+_WIDE_BAR: Final = 20  # characters that stand for all students
+_NARROW_BAR: Final = 6
 _COLORS: Final = ("red", "yellow", "green", "blue")  # by level, as score reports have them
+_SHADES: Final = "░▒▓█"
 _CANDIDATES: Final = 10
 
 
@@ -43,7 +47,7 @@ def show(
     wanted_grade = grade_from(grade) if grade is not None else None
     with stored_cells(redis_url) as stored:
         directory = stored.directory()
-        code = _organization(organization, directory)
+        code = find_organization(organization, directory)
         shown = [
             figure
             for figure in _all_figures(stored, code, load_registry())
@@ -57,26 +61,27 @@ def show(
         sys.stdout.buffer.write(msgspec.json.encode(body) + b"\n")
         sys.stdout.flush()
     elif shown:
-        Console().print(_table(f"{name} ({code}): preliminary results", shown))
+        console = Console()
+        if not console.is_terminal:
+            console.width = max(console.width, _WIDE + 40)  # a file has no right edge
+        title = f"{name} ({code}): preliminary results"
+        console.print(_table(title, shown, wide=console.width >= _WIDE))
     else:
         narrowed = " for this choice of year, test and grade" if year or test or grade else ""
         Console().print(
             f"{name} ({code}) has no results{narrowed}. Results appear seconds after they reach Kafka; "
-            "`scores simulate` or `scores import PATH` send some."
+            "`scores simulate` or `scores import PATH` send some.",
+            soft_wrap=True,
         )
     return 0 if shown else 1
 
 
-def _all_figures(stored: StoredCells, code: OrganizationId, registry: Registry) -> list[Figures]:
-    found = [
-        figures(changed.cell, registry.at(*name), name, changed.changed_ms)
-        for field, changed in stored.of(code).items()
-        for name in [cell_name(field)]
-    ]
-    return sorted(found, key=lambda f: (-f.school_year, f.test, GRADE_NUMBER[Grade(f.grade)]))
+def find_organization(text: str, directory: Directory) -> OrganizationId:
+    """The organization that a CDS code, a name or a part of exactly one name means.
 
-
-def _organization(text: str, directory: Directory) -> OrganizationId:
+    Raises:
+        InvalidInput: none, or several; the message lists them.
+    """
     try:
         code = organization_id(text)
     except InvalidIdentifier:
@@ -87,6 +92,15 @@ def _organization(text: str, directory: Directory) -> OrganizationId:
         f"{code} is not in the directory, which has {len(directory)} organizations; "
         "check the code, or load the directory with `scores entities load FILE`"
     )
+
+
+def _all_figures(stored: StoredCells, code: OrganizationId, registry: Registry) -> list[Figures]:
+    found = [
+        figures(changed.cell, registry.at(*name), name, changed.changed_ms)
+        for field, changed in stored.of(code).items()
+        for name in [cell_name(field)]
+    ]
+    return sorted(found, key=lambda f: (-f.school_year, f.test, GRADE_NUMBER[Grade(f.grade)]))
 
 
 def _by_name(text: str, directory: Directory) -> OrganizationId:
@@ -115,22 +129,24 @@ def _by_name(text: str, directory: Directory) -> OrganizationId:
     )
 
 
-def _table(title: str, shown: list[Figures]) -> Table:
-    table = Table(title=title, title_justify="left", caption_justify="left")
+def _table(title: str, shown: list[Figures], *, wide: bool) -> Table:
+    table = Table(title=title, title_justify="left", caption_justify="left", box=box.SIMPLE_HEAD)
+    table.collapse_padding, table.pad_edge = True, False
     table.caption = "n: students with scores. Preliminary: figures change until results are released."
     years = len({figure.school_year for figure in shown}) > 1
     for heading in (["year"] if years else []) + ["test", "grade"]:
-        table.add_column(heading)
+        table.add_column(heading, no_wrap=True)
     for heading in ("results", "n", "mean", "median"):
-        table.add_column(heading, justify="right")
-    table.add_column("levels, lowest first", no_wrap=True)
-    table.add_column("changed", no_wrap=True)
-    previous = None
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("levels, lowest first", overflow="fold")  # the one that may take two lines
+    if wide:
+        table.add_column("changed (UTC)", no_wrap=True)
+    previous = shown[0].test
     for figure in shown:
-        if previous is not None and previous.test != figure.test:
+        if previous != figure.test:
             table.add_section()
-        previous = figure
-        table.add_row(
+        previous = figure.test
+        cells: list[str | Text] = [
             *([str(figure.school_year)] if years else []),
             figure.test,
             figure.grade,
@@ -138,23 +154,23 @@ def _table(title: str, shown: list[Figures]) -> Table:
             f"{figure.with_scores:,}",
             "–" if figure.mean is None else str(figure.mean),
             "–" if figure.median is None else f"{figure.median:g}",
-            _levels(figure.levels),
-            figure.changed[:19].replace("T", " "),
-        )
+            _levels(figure.levels, _WIDE_BAR if wide else _NARROW_BAR),
+        ]
+        table.add_row(*cells, *([figure.changed[:19].replace("T", " ")] if wide else []))
     return table
 
 
-def _levels(levels: list[LevelFigure]) -> Text:
+def _levels(levels: list[LevelFigure], width: int) -> Text:
     """A bar of the levels' shares, then their numbers of students."""
     total = sum(level.count for level in levels)
+    if not total:
+        return Text("–")
     text = Text()
-    if total:
-        ends = [
-            round(_BAR * sum(level.count for level in levels[: i + 1]) / total) for i in range(len(levels))
-        ]
-        for level, start, end in zip(levels, [0, *ends], ends, strict=False):
-            # The shade tells neighbours apart where there is no color.
-            text.append(("░", "▒", "▓", "█")[level.level - 1] * (end - start), _COLORS[level.level - 1])
-        text.append(" ")
-    text.append(" / ".join(f"{level.count:,}" for level in levels) if total else "–")
-    return text
+    reached = drawn = 0
+    for level in levels:
+        reached += level.count
+        end = round(width * reached / total)
+        # The shade tells neighbours apart where there is no color.
+        text.append(_SHADES[level.level - 1] * (end - drawn), _COLORS[level.level - 1])
+        drawn = end
+    return text.append(" " + "/".join(f"{level.count:,}" for level in levels))

@@ -115,7 +115,9 @@ def _print_summary(console: Console, run: SeasonRun, cells: int, expect: Path | 
             f"The schedule was missed by up to {run.latest_seconds:.1f} s: this rate is too high here."
         )
     if expect is not None:
-        console.print(f"Compare the live tables with: scores verify --expect {expect} --wait 60")
+        console.print(
+            f"Compare the live tables with: scores verify --expect {expect} --wait 60", soft_wrap=True
+        )
 
 
 @contextmanager

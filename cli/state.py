@@ -75,5 +75,7 @@ class StateFolder:
             return given
         running = self.running()
         if running is None:
-            raise InvalidInput(f"no local stack is running here; start one with `scores up`, or give {option}")
+            raise InvalidInput(
+                f"no local stack is running here; start one with `scores up`, or give {option}"
+            )
         return str(getattr(running, what))

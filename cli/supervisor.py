@@ -26,7 +26,9 @@ _WRONG_SETTINGS: Final = 2  # exit status; starting again cannot help
 class Supervised:
     """One process that is started again when it ends, with a growing pause."""
 
-    def __init__(self, name: str, arguments: Sequence[str], environment: Mapping[str, str], logs: Path) -> None:
+    def __init__(
+        self, name: str, arguments: Sequence[str], environment: Mapping[str, str], logs: Path
+    ) -> None:
         self.name = name
         self.log = logs / f"{name}.log"
         self.restarts = 0
@@ -70,7 +72,9 @@ class Supervised:
         if self._child.running or self.beyond_help:
             return None
         steady = now - self._started > _STEADY_SECONDS
-        self._pause_seconds = _FIRST_PAUSE_SECONDS if steady else min(self._pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
+        self._pause_seconds = (
+            _FIRST_PAUSE_SECONDS if steady else min(self._pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
+        )
         message = f"{self._child.failure('ended')}\n{self.name} starts again in {self._pause_seconds:g} s"
         self._child, self._restart_at = None, now + self._pause_seconds
         return message

@@ -33,7 +33,9 @@ def issue_token(
     """
     for role in roles:
         if role not in ROLE_PERMISSIONS:
-            raise InvalidInput(f"'{role}' is not a role; expected one of {', '.join(sorted(ROLE_PERMISSIONS))}")
+            raise InvalidInput(
+                f"'{role}' is not a role; expected one of {', '.join(sorted(ROLE_PERMISSIONS))}"
+            )
     codes: list[OrganizationId] = [organization_id(code) for code in organizations]
     grants = [Grant(role, code) for role in roles for code in codes]
     return development_issuer(state).issue(subject, grants, timedelta(minutes=minutes))

@@ -20,13 +20,22 @@ from schemas.identifiers import STATE
 def run_up(*, kafka: str, redis: str, port: int | None, partitions: int) -> int:
     """Run until Ctrl-C or SIGTERM."""
     console = Console(stderr=True)
-    with stop_signals() as stop, start_stack(console, kafka=kafka, redis=redis, port=port, partitions=partitions) as stack:
+    with (
+        stop_signals() as stop,
+        start_stack(console, kafka=kafka, redis=redis, port=port, partitions=partitions) as stack,
+    ):
         console.print(places_table(stack))
         token = issue_token(
-            stack.state, subject="developer", roles=[READER_ROLE, IMPORT_ROLE], organizations=[STATE], minutes=480
+            stack.state,
+            subject="developer",
+            roles=[READER_ROLE, IMPORT_ROLE],
+            organizations=[STATE],
+            minutes=480,
         )
         console.print(f"A token for everything, for eight hours:\n\n{token}\n", soft_wrap=True)
-        console.print("Next: `scores entities load FILE`, then `scores import PATH` or `scores simulate`. Ctrl-C stops all.")
+        console.print(
+            "Next: `scores entities load FILE`, then `scores import PATH` or `scores simulate`. Ctrl-C stops all."
+        )
         while not stop.wait(0.5):
             for line in stack.watch():
                 console.print(line, style="yellow")

@@ -19,7 +19,7 @@ from cli.stored_cells import StoredCells, stored_cells
 from schemas.aggregates import Cell, cell_name
 from schemas.assessments import Registry, load_registry
 from schemas.errors import UnknownAssessment
-from schemas.identifiers import STATE, OrganizationId, ancestry
+from schemas.identifiers import STATE, OrganizationId, OrganizationLevel, ancestry, level_of
 from schemas.organizations import Directory
 
 _POLL_SECONDS: Final = 0.5  # reading a whole county takes about a tenth of that
@@ -70,17 +70,19 @@ def verify(expect: Path, redis_url: str, *, wait_seconds: float, as_json: bool) 
         def tell(comparison: Comparison) -> None:
             status.update(f"{len(comparison.differences):,} differences; waiting for the tables to catch up")
 
-        comparison = settle(stored, expected, registry, wait_seconds=wait_seconds, on_comparison=tell)
+        comparison = wait_until_equal(
+            stored, expected, registry, wait_seconds=wait_seconds, on_comparison=tell
+        )
         directory = stored.directory()
     if as_json:
         sys.stdout.buffer.write(msgspec.json.encode(_summary(comparison)) + b"\n")
         sys.stdout.flush()
     else:
-        _print_comparison(Console(), comparison, directory)
+        print_comparison(Console(), comparison, directory)
     return 0 if comparison.equal else 1
 
 
-def settle(
+def wait_until_equal(
     stored: StoredCells,
     expected: Cells,
     registry: Registry,
@@ -101,9 +103,9 @@ def settle(
 
 
 def compare(expected: Cells, found: Cells) -> list[Difference]:
-    """Every figure that differs, in order of code and cell. A cell without results is as good as none."""
+    """Every figure that differs, schools first. A cell without results is as good as none."""
     differences = []
-    for name in sorted(expected.keys() | found.keys()):
+    for name in sorted(expected.keys() | found.keys(), key=_schools_first):
         wanted = _figures(expected.get(name, _NOTHING))
         actual = _figures(found.get(name, _NOTHING))
         differences += [
@@ -125,7 +127,7 @@ def contradictions(found: Cells) -> list[Difference]:
                 total[field] = total.get(field, 0) + number
     return [
         Difference(name.cds, name.cell, field, total.get(field, 0), actual.get(field, 0))
-        for name in sorted(sums)
+        for name in sorted(sums, key=_schools_first)
         for total, actual in [(sums[name], _figures(found.get(name, _NOTHING)))]
         for field in [*total, *(field for field in actual if field not in total)]
         if total.get(field, 0) != actual.get(field, 0)
@@ -138,6 +140,11 @@ def counted_cells(cells: Mapping[CellId, Cell], registry: Registry) -> dict[Cell
 
 
 _NOTHING: Final = CountedCell()
+
+
+def _schools_first(name: CellId) -> tuple[bool, CellId]:
+    # A wrong school makes its district, county and state wrong; the cause should be named before its consequences.
+    return level_of(OrganizationId(name.cds)) is not OrganizationLevel.SCHOOL, name
 
 
 def _counted(name: CellId, cell: Cell, registry: Registry) -> CountedCell:
@@ -189,10 +196,12 @@ def _summary(comparison: Comparison) -> dict[str, object]:
     }
 
 
-def _print_comparison(console: Console, comparison: Comparison, directory: Directory) -> None:
+def print_comparison(console: Console, comparison: Comparison, directory: Directory) -> None:
+    """Say that all is equal, or show the first differences as tables."""
     if comparison.equal:
         console.print(
-            f"Equal: {comparison.cells:,} cells, to the integer; schools add up to districts, counties and the state."
+            f"Equal: {comparison.cells:,} cells, to the integer; schools add up to districts, counties and the state.",
+            soft_wrap=True,
         )
         return
     if comparison.differences:

@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 # A record may have been produced, but not fetched yet, for as long as a fetch waits at the broker; and this much more.
 _PROGRESS_MARGIN_MS = 500
-_COMMIT_EVERY_SECONDS = 5.0
 _COMMIT_LIMIT_SECONDS = 2.0
 
 
@@ -118,12 +117,14 @@ def create_app(settings: Settings, metrics: Metrics, *, log_identity: str, parti
         await worker.report_progress(frozenset(caught_up), up_to_ms)
         await directory.refresh()
 
-    @app.timer(_COMMIT_EVERY_SECONDS)  # type: ignore[untyped-decorator]
-    async def _commit_for_dashboards() -> None:
-        positions = {TP(EXAM_RESULTS, number): at for number, at in worker.applied_positions().items()}
-        # Missing commits cost nothing: the position is in Redis.
-        with contextlib.suppress(Exception):
-            await asyncio.wait_for(_consumer(app).commit_positions(positions), _COMMIT_LIMIT_SECONDS)
+    if settings.commit_seconds:
+
+        @app.timer(settings.commit_seconds)  # type: ignore[untyped-decorator]
+        async def _commit_for_dashboards() -> None:
+            positions = {TP(EXAM_RESULTS, number): at for number, at in worker.applied_positions().items()}
+            # Missing commits cost nothing: the position is in Redis.
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(_consumer(app).commit_positions(positions), _COMMIT_LIMIT_SECONDS)
 
     return app
 

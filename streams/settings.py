@@ -25,6 +25,7 @@ class Settings:
     batch_records: int
     fetch_wait_ms: int
     session_timeout_seconds: float
+    commit_seconds: float
     dependency_budget_seconds: float
     metrics_port: int
     log_format: str
@@ -49,6 +50,7 @@ class Settings:
             batch_records=env.integer("SCORES_BATCH_RECORDS", 2_000, low=1, high=20_000),
             fetch_wait_ms=env.integer("SCORES_FETCH_WAIT_MS", 100, low=1, high=10_000),
             session_timeout_seconds=env.seconds("SCORES_SESSION_TIMEOUT_SECONDS", 10.0, low=2, high=60),
+            commit_seconds=env.seconds("SCORES_COMMIT_SECONDS", 5.0, low=0, high=3600),
             dependency_budget_seconds=env.seconds("SCORES_DEPENDENCY_BUDGET_SECONDS", 60.0, low=1, high=3600),
             metrics_port=env.integer("SCORES_STREAMS_METRICS_PORT", 0, low=0, high=65535),
             log_format=env.choice("SCORES_LOG_FORMAT", "text", ("text", "json")),

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, cast
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import NoOffsetForPartitionError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
@@ -34,6 +35,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         # Kafka answers a fetch as soon as there is something; the embedded broker always waits this long.
         consumer._fetch_max_wait_ms = self.fetch_wait_ms
         return consumer
+
+    async def _fetch_records(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return await super()._fetch_records(*args, **kwargs)
+        except NoOffsetForPartitionError:
+            # Assigned a moment ago, nothing committed, and not sought yet: our position arrives with the claim. A
+            # position below the log start is another error, and stops the worker.
+            return {}
 
 
 class Consumer(driver.Consumer):

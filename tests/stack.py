@@ -12,8 +12,11 @@ from pathlib import Path
 
 from redis import Redis
 
+from cli.simulator.recount import CellId, CountedCell
 from cli.stack.child import Child
-from schemas.aggregates import Cell, stored_cell
+from cli.stored_cells import stored_cells
+from cli.verify import counted_cells
+from schemas.assessments import load_registry
 
 SECRET = "a secret of the tests, of no value"
 
@@ -35,6 +38,7 @@ def process_environment(kafka: str, redis_url: str, **more: str) -> dict[str, st
         "SCORES_STUDENT_KEY_SECRET": SECRET,
         "SCORES_SESSION_TIMEOUT_SECONDS": "6",
         "SCORES_FETCH_WAIT_MS": "20",
+        "SCORES_COMMIT_SECONDS": "0",
         "SCORES_DEPENDENCY_BUDGET_SECONDS": "20",
         **more,
     }
@@ -58,14 +62,10 @@ def running_worker(kafka: str, redis_url: str, folder: Path, **more: str) -> Ite
         child.stop(0.0)
 
 
-def live_cells(redis: Redis, generation: str = "g1") -> dict[tuple[str, str], Cell]:
-    """Every cell of a generation, merged over the partitions; (CDS code, cell field) -> cell."""
-    merged: dict[tuple[str, str], Cell] = {}
-    for key in redis.scan_iter(match=f"{{{generation}.*}}:cells:*", count=1000):
-        organization = key.decode().rsplit(":", 1)[1]
-        for field, value in redis.hgetall(key).items():
-            merged.setdefault((organization, field.decode()), Cell()).merge(stored_cell(value)[1])
-    return {name: cell for name, cell in merged.items() if cell.results}
+def live_cells(redis_url: str) -> dict[CellId, CountedCell]:
+    """Every cell of the serving generation, in the form of the recount."""
+    with stored_cells(redis_url) as stored:
+        return counted_cells(stored.everywhere(), load_registry())
 
 
 def positions(redis: Redis, partitions: int, generation: str = "g1") -> Mapping[int, int]:

@@ -1,0 +1,104 @@
+"""The gateway's application: everything is wired here, and started and stopped in one lifespan."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from redis.exceptions import RedisError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.credentials import Credentials
+from gateway.edge import Edge
+from gateway.health import health_routes
+from gateway.hub import Hub
+from gateway.images import AssessmentLookup, Renderer
+from gateway.metrics import Metrics
+from gateway.page_files import page_routes
+from gateway.permissions import Forbidden
+from gateway.problems import problem_response
+from gateway.routes import api_routes
+from gateway.service import Gateway
+from gateway.settings import Settings
+from gateway.tables import Tables, connect
+from gateway.tokens import TokenRefused, TokenVerifier
+from schemas.assessments import load_registry
+from schemas.errors import ScoreStreamError
+
+logger = logging.getLogger(__name__)
+
+
+def create_app(settings: Settings, *, assessments: AssessmentLookup | None = None) -> Starlette:
+    """The application; nothing is connected before its lifespan starts.
+
+    Raises:
+        InvalidInput: the token issuer's keys cannot be read.
+    """
+    metrics = Metrics()
+    redis = connect(settings.redis_url, cluster=settings.redis_cluster)
+    tables = Tables(redis)
+    verifier = TokenVerifier(
+        settings.jwks_file,
+        issuer=settings.token_issuer,
+        audience=settings.token_audience,
+        algorithms=settings.token_algorithms,
+    )
+    verifier.load()
+    hub = Hub(
+        tables,
+        Renderer(assessments or load_registry().at),
+        metrics,
+        tick_seconds=settings.tick_seconds,
+        progress_seconds=settings.progress_seconds,
+    )
+    gateway = Gateway(settings, tables, hub, Credentials(verifier), metrics)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        gateway.following = asyncio.create_task(hub.run(), name="hub")
+        gateway.following.add_done_callback(_report_the_end)
+        try:
+            yield
+        finally:
+            gateway.following.cancel()
+            await asyncio.wait({gateway.following})
+            await redis.aclose()
+
+    app = Starlette(
+        routes=[
+            *api_routes(),
+            # The import endpoint joins here:
+            # *import_routes(import_service, gateway.credentials.by_header, import_settings),
+            *health_routes(),
+            *page_routes(),
+        ],
+        middleware=[Middleware(Edge, access_log=settings.access_log)],
+        exception_handlers={
+            kind: _answering(metrics) for kind in (ScoreStreamError, HTTPException, RedisError, Exception)
+        },
+        lifespan=lifespan,
+    )
+    app.state.gateway = gateway
+    return app
+
+
+def _answering(metrics: Metrics) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, TokenRefused):
+            metrics.denied.labels(error.reason).inc()
+        elif isinstance(error, Forbidden):
+            metrics.denied.labels("forbidden").inc()
+        return problem_response(error)
+
+    return answer
+
+
+def _report_the_end(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        logger.error("the hub has stopped; restart this process", exc_info=task.exception())

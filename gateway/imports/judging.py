@@ -1,0 +1,116 @@
+"""What one document comes to, given what it says and what is known; nothing here asks anybody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import uuid4
+
+from msgspec.structs import replace
+
+from gateway.imports.documents import JSON, Document
+from gateway.imports.reading import Reading, Refusal
+from gateway.imports.records import ImportRecord, Outcome, Submission
+from schemas.events import ExamResult
+from schemas.imports import FieldError, ImportStatus
+
+# Senders name files by students, and a refused document has no event that would say whose it is. XML in either order of
+# its attributes, and JSON.
+_STUDENT: Final = re.compile(
+    rb"""(?:StudentIdentifier|SSID|student_id)["'][^<>"']{0,40}["'](?P<after>[^<>"']{1,120})["']"""
+    rb"""|value=["'](?P<before>[^<>"']{1,120})["']\s{1,20}name=["'](?:StudentIdentifier|SSID)["']"""
+)
+# A shorter identifier would mask digits that mean nothing.
+_SHORTEST_MASKED: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who submits, under which batch name, and when."""
+
+    creator: str
+    batch: str | None
+    now: datetime
+
+
+def needs_reading(earlier: ImportRecord | None) -> bool:
+    """Whether the same bytes may come to something else this time."""
+    return earlier is None or earlier.status < ImportStatus.ACCEPTED
+
+
+def judge(
+    document: Document,
+    digest: str,
+    sender: Sender,
+    earlier: ImportRecord | None,
+    reading: Reading | Refusal | None,
+    schools: AbstractSet[str],
+) -> Submission:
+    """The outcome of a document. ``reading`` may be None only when it does not need reading."""
+    if reading is None:
+        assert earlier is not None
+        return _duplicate(document, digest, sender, earlier)
+    record = _record(document, digest, sender, ImportStatus.ACCEPTED)
+    if isinstance(reading, Refusal):
+        record = replace(record, status=reading.status, errors=reading.errors)
+        return Submission(record, Outcome.REJECTED)
+    event = reading.event
+    record = replace(record, warnings=reading.warnings)
+    if event.status == "reset" or event.school in schools:  # a reset takes away, wherever it was
+        return Submission(record, Outcome.ACCEPTED)
+    if earlier is not None:
+        return _duplicate(document, digest, sender, earlier)
+    fault = _unknown_school(document, event)
+    record = replace(record, status=ImportStatus.UNKNOWN_SCHOOL, errors=(fault,))
+    return Submission(record, Outcome.PARKED)
+
+
+def repeated(first: Submission) -> Submission:
+    """The outcome of the same bytes again within one request."""
+    outcome = first.outcome if first.outcome is Outcome.REJECTED else Outcome.DUPLICATE
+    return Submission(first.record, outcome, new=False)
+
+
+def _record(document: Document, digest: str, sender: Sender, status: ImportStatus) -> ImportRecord:
+    return ImportRecord(
+        id=uuid4().hex,
+        digest=digest,
+        content_type=document.content_type,
+        status=status,
+        creator=sender.creator,
+        created=sender.now,
+        filename=_without_student(document),
+        batch=sender.batch,
+    )
+
+
+def _duplicate(document: Document, digest: str, sender: Sender, earlier: ImportRecord) -> Submission:
+    if earlier.creator == sender.creator:
+        return Submission(earlier, Outcome.DUPLICATE, new=False)
+    # Another sender's import is not shown, but its bytes need not travel twice.
+    record = _record(document, digest, sender, earlier.status)
+    record = replace(record, errors=earlier.errors, warnings=earlier.warnings)
+    return Submission(record, Outcome.DUPLICATE)
+
+
+def _unknown_school(document: Document, event: ExamResult) -> FieldError:
+    return FieldError(
+        "school" if document.content_type == JSON else "SchoolId",
+        event.school or "",
+        "the directory has no such school; the exam is parked until it does: load it with `scores entities load`",
+    )
+
+
+def _without_student(document: Document) -> str | None:
+    """The file's name without the identifier of the student whom the document names, sound or not."""
+    filename = document.filename
+    if filename is None:
+        return None
+    for found in _STUDENT.finditer(document.data):
+        student = (found["after"] or found["before"]).decode("utf-8", "replace").strip()
+        if len(student) >= _SHORTEST_MASKED:
+            filename = filename.replace(student, "(student)")
+    return filename

@@ -1,0 +1,200 @@
+"""The import endpoint: submit documents, look up what became of one, or of a batch."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import Final, Protocol
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from gateway.imports.bodies import BodyRoom
+from gateway.imports.documents import (
+    JSON,
+    XML,
+    Document,
+    TooManyDocuments,
+    accepted_type,
+    clean_filename,
+    split_json,
+    split_multipart,
+)
+from gateway.imports.problems import Problem
+from gateway.imports.records import IMPORTS_PATH, Submission, shown, summary, tally
+from gateway.imports.service import ImportService
+from gateway.imports.settings import ImportSettings
+from gateway.problems import RETRY_AFTER_SECONDS, problem, problem_response
+from gateway.tokens import TokenRefused
+from schemas.errors import DependencyUnavailable, InvalidInput
+
+logger = logging.getLogger(__name__)
+
+_LONGEST_BATCH: Final = 200
+
+
+class Caller(Protocol):
+    """Who asks."""
+
+    @property
+    def subject(self) -> str:
+        """A stable name; import records carry it as their creator."""
+
+    @property
+    def may_import(self) -> bool:
+        """Whether the caller's roles allow loading results (ASMTDATALOAD)."""
+
+
+# None: no token was sent. Raises TokenRefused for one that opens nothing.
+Authenticate = Callable[[Request], Caller | None]
+
+
+def import_routes(
+    service: ImportService, authenticate: Authenticate, settings: ImportSettings
+) -> list[Route]:
+    """The routes, for the application to mount."""
+    endpoint = _Endpoint(service, authenticate, settings)
+    return [
+        Route(IMPORTS_PATH, _answering(endpoint.submit), methods=["POST"]),
+        Route(IMPORTS_PATH, _answering(endpoint.batch), methods=["GET"]),
+        Route(IMPORTS_PATH + "/{import_id}", _answering(endpoint.find), methods=["GET"]),
+    ]
+
+
+class _Endpoint:
+    def __init__(self, service: ImportService, authenticate: Authenticate, settings: ImportSettings) -> None:
+        self._service = service
+        self._authenticate = authenticate
+        self._settings = settings
+        self._room = BodyRoom(settings)
+
+    async def submit(self, request: Request) -> Response:
+        caller = self._loader(request)
+        kind, boundary = _kind(request)
+        batch = _batch(request)
+        filename = clean_filename(request.query_params.get("filename"))
+        most = self._settings.request_documents
+        with self._room.reservation() as reservation:
+            body = await self._room.read(request, reservation)
+            documents, many = await asyncio.to_thread(_split, body, kind, boundary, filename, most)
+            submissions = await self._service.submit(documents, caller.subject, batch)
+        content = await asyncio.to_thread(_answer, submissions, many)
+        return _json(content, HTTPStatus.ACCEPTED)
+
+    async def find(self, request: Request) -> Response:
+        caller = self._loader(request)
+        record = await self._service.find(request.path_params["import_id"], caller.subject)
+        if record is None:
+            raise Problem(
+                HTTPStatus.NOT_FOUND,
+                "There is no such import, or it is not yours; imports are kept for "
+                f"{self._settings.keep_days} days.",
+            )
+        return _json(msgspec.json.encode(shown(record)), HTTPStatus.OK)
+
+    async def batch(self, request: Request) -> Response:
+        caller = self._loader(request)
+        batch = _batch(request)
+        if batch is None:
+            raise Problem(HTTPStatus.BAD_REQUEST, "Name a batch: GET /v1/exams/imports?batch=NAME.")
+        counts = await self._service.batch_counts(caller.subject, batch)
+        if not counts:
+            raise Problem(HTTPStatus.NOT_FOUND, "There is no such batch, or it is not yours.")
+        return _json(msgspec.json.encode({"batch": batch, **summary(counts)}), HTTPStatus.OK)
+
+    def _loader(self, request: Request) -> Caller:
+        caller = self._authenticate(request)
+        if caller is None:
+            raise TokenRefused("missing", "Send an access token: Authorization: Bearer TOKEN.")
+        if not caller.may_import:
+            raise Problem(
+                HTTPStatus.FORBIDDEN, "This token may not load results; that takes the role ASMTDATALOAD."
+            )
+        return caller
+
+
+def _answering(
+    handler: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """The handler, with what only imports raise turned into answers; the rest is answered as everywhere."""
+
+    @functools.wraps(handler)
+    async def answer(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except Problem as error:
+            return problem(error.status, error.detail, error.headers)
+        except TooManyDocuments as error:
+            return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _sentence(error))
+        except DependencyUnavailable as error:
+            logger.warning("import not possible: %s", error)
+            return problem(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "Results cannot be stored safely just now, and nothing of this request was accepted; "
+                f"send it again in {RETRY_AFTER_SECONDS} s.",
+                {"Retry-After": str(RETRY_AFTER_SECONDS)},
+            )
+        except (InvalidInput, TokenRefused) as error:
+            return problem_response(error)
+
+    return answer
+
+
+def _kind(request: Request) -> tuple[str, bytes | None]:
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding != "identity":
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            f"Content-Encoding is '{encoding[:40]}'; send the body as it is, without compression.",
+        )
+    try:
+        return accepted_type(request.headers.get("content-type", ""))
+    except InvalidInput as error:
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, _sentence(error)) from None
+
+
+def _batch(request: Request) -> str | None:
+    name = request.query_params.get("batch", "").strip()
+    if len(name) > _LONGEST_BATCH or not name.isprintable():
+        raise Problem(
+            HTTPStatus.BAD_REQUEST,
+            f"The batch name has {len(name)} characters or unprintable ones; expected up to {_LONGEST_BATCH} printable ones.",
+        )
+    return name or None
+
+
+def _split(
+    body: bytes, kind: str, boundary: bytes | None, filename: str | None, most: int
+) -> tuple[list[Document], bool]:
+    if boundary is not None:
+        documents = split_multipart(body, boundary, most)
+        if not documents:
+            raise InvalidInput("the multipart body holds no file; send each report as a file part")
+        return documents, True
+    if kind == JSON:
+        documents, many = split_json(body, filename, most)
+        if not documents:
+            raise InvalidInput("the JSON array is empty; send at least one event")
+        return documents, many
+    return [Document(body, XML, filename)], False
+
+
+def _answer(submissions: list[Submission], many: bool) -> bytes:
+    imports = [shown(submission.record) for submission in submissions]
+    if not many:
+        return msgspec.json.encode(imports[0])
+    return msgspec.json.encode({"imports": imports, "summary": summary(tally(submissions))})
+
+
+def _json(content: bytes, status: HTTPStatus) -> Response:
+    return Response(content, status_code=status, media_type="application/json")
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

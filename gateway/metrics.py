@@ -1,0 +1,61 @@
+"""Prometheus metrics of the gateway; never labelled by school, student or user."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+
+class Metrics:
+    """One gateway's metrics, in a registry of their own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry or CollectorRegistry()
+        self.connections = Gauge("scores_sse_connections", "Open streams", registry=self.registry)
+        self.connects = Counter(
+            "scores_sse_connects", "Streams asked for, by outcome", ["outcome"], registry=self.registry
+        )
+        self.closes = Counter(
+            "scores_sse_closes", "Streams ended, by reason", ["reason"], registry=self.registry
+        )
+        self.frames = Counter("scores_sse_frames", "Frames sent, by kind", ["kind"], registry=self.registry)
+        self.merged = Counter(
+            "scores_sse_merged",
+            "Patches merged into a pending one of a slow subscriber",
+            registry=self.registry,
+        )
+        self.resumes = Counter(
+            "scores_sse_resumes",
+            "Streams that came back with an id, by what they got",
+            ["result"],
+            registry=self.registry,
+        )
+        self.snapshots = Counter("scores_sse_snapshot_builds", "Snapshots built", registry=self.registry)
+        self.cells = Counter("scores_sse_cells", "Changed cells encoded", registry=self.registry)
+        self.fanout_seconds = Histogram(
+            "scores_fanout_seconds",
+            "From a change noticed to its frames handed over to the subscribers",
+            buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
+            registry=self.registry,
+        )
+        self.denied = Counter(
+            "scores_auth_denied", "Requests refused, by reason", ["reason"], registry=self.registry
+        )
+        self.tables_live = Gauge(
+            "scores_gateway_tables_live", "1 while changes are followed", registry=self.registry
+        )
+        self.watermark = Gauge(
+            "scores_gateway_watermark_timestamp_seconds",
+            "Time up to which results are complete, as subscribers are told",
+            registry=self.registry,
+        )
+        build = Gauge("scores_build_info", "What is running", ["version"], registry=self.registry)
+        build.labels(_version()).set(1)
+
+
+def _version() -> str:
+    try:
+        return version("score-streaming")
+    except PackageNotFoundError:
+        return "unknown"

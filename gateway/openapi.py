@@ -1,0 +1,336 @@
+"""The description of this API, OpenAPI 3.1. What leaves as structs is described from the structs, so it cannot drift."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+
+from gateway.directory import OrganizationSummary
+from schemas.figures import Figures
+
+_CDS: Final = {"type": "string", "pattern": "^[0-9]{14}$", "examples": ["19647330000000"]}
+_TIME: Final = {"type": "string", "format": "date-time"}
+_NULLABLE_TIME: Final = {"type": ["string", "null"], "format": "date-time"}
+_PRELIMINARY: Final = {"const": True, "description": "Unreleased figures; they change daily."}
+
+_STREAM_TEXT: Final = """\
+Server-sent events. `put` replaces all that you have of the organizations it names; `patch` brings changed cells, absolute
+and versioned: take a cell when its `version` or its `changed` is later than what you have. `results: 0` means that the
+last result moved away. `progress` says up to when the data are complete. `bye` ends the stream; come back after
+`retry_ms` unless `reconnect` is false. Streams live ten minutes, more or less; reconnecting with `Last-Event-ID` brings
+what changed since, or a `put`."""
+
+
+@cache
+def document() -> dict[str, Any]:
+    """The whole document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Score streaming gateway",
+            "version": "1",
+            "summary": "Live, exact, preliminary assessment results.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"bearer": []}, {"session": []}],
+        "paths": _read_paths() | _session_paths() | _import_paths() | _operation_paths(),
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT (RFC 9068)"},
+                "session": {"type": "apiKey", "in": "cookie", "name": "scores_session"},
+            },
+            "schemas": _schemas(),
+            "responses": {
+                "BadRequest": _problem("A value is wrong; the detail names it and the remedy."),
+                "Unauthorized": _problem("No token, or one that opens nothing."),
+                "Forbidden": _problem("Not permitted, or there is no such organization: the same answer."),
+                "Unavailable": _problem("Not now; ask again after Retry-After seconds."),
+            },
+        },
+    }
+
+
+def _read_paths() -> dict[str, Any]:
+    narrowing = [
+        _query("year", {"type": "integer"}, "School year, by the year in which it ends."),
+        _query("test", {"type": "string"}, "Test code, e.g. ELA-SUM."),
+        _query("grade", {"type": "string"}, "KG or 1 to 12."),
+    ]
+    return {
+        "/v1/stream": {
+            "get": {
+                "operationId": "stream",
+                "summary": "Live results",
+                "description": _STREAM_TEXT,
+                "parameters": [
+                    {
+                        "name": "topic",
+                        "in": "query",
+                        "required": True,
+                        "description": "school/CDS, district/CDS, county/CDS or state/CDS; up to 500, repeated.",
+                        "schema": {"type": "array", "minItems": 1, "items": {"type": "string"}},
+                        "examples": {"district": {"value": ["district/19647330000000"]}},
+                    },
+                    {
+                        "name": "Last-Event-ID",
+                        "in": "header",
+                        "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
+                    },
+                    _query(
+                        "last_event_id",
+                        {"type": "string"},
+                        "As the header, for a first connect; the header wins.",
+                    ),
+                ],
+                "responses": {
+                    "200": {
+                        "description": "A stream; also when it only says bye.",
+                        "content": {"text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}},
+                    },
+                    **_refusals(),
+                },
+            }
+        },
+        "/v1/aggregates/{organization}": {
+            "get": {
+                "operationId": "aggregates",
+                "summary": "All cells of one organization, as they stand",
+                "parameters": [
+                    {"name": "organization", "in": "path", "required": True, "schema": _CDS},
+                    *narrowing,
+                    _query("format", {"enum": ["json", "csv"]}, "Or Accept: text/csv."),
+                ],
+                "responses": {
+                    "200": {
+                        "description": "Absolute, versioned figures.",
+                        "content": {
+                            "application/json": {"schema": {"$ref": "#/components/schemas/Aggregates"}},
+                            "text/csv": {"schema": {"type": "string"}},
+                        },
+                    },
+                    **_refusals(unavailable=True),
+                },
+            }
+        },
+        "/v1/organizations": {
+            "get": {
+                "operationId": "organizations",
+                "summary": "The organizations that you may see",
+                "parameters": [_query("under", _CDS, "Only this organization and those below it.")],
+                "responses": {
+                    "200": _json("In the order of their codes.", "Organizations"),
+                    **_refusals(unavailable=True),
+                },
+            }
+        },
+    }
+
+
+def _session_paths() -> dict[str, Any]:
+    return {
+        "/v1/session": {
+            "get": {
+                "operationId": "session",
+                "summary": "Who you are here, and what is granted",
+                "responses": {"200": _json("Your session.", "Session"), **_refusals()},
+            },
+            "post": {
+                "operationId": "openSession",
+                "summary": "Keep the header's token in a cookie, for EventSource",
+                "security": [{"bearer": []}],
+                "responses": {"204": {"description": "The cookie is set."}, **_refusals()},
+            },
+            "delete": {
+                "operationId": "closeSession",
+                "summary": "Forget the cookie",
+                "security": [],
+                "responses": {"204": {"description": "The cookie is gone."}},
+            },
+        }
+    }
+
+
+def _import_paths() -> dict[str, Any]:
+    imported = {"schema": {"$ref": "#/components/schemas/Import"}}
+    submitted = {"schema": {"type": "string", "format": "binary"}}
+    kinds = ("application/xml", "application/json", "multipart/form-data")
+    bearer: list[dict[str, list[str]]] = [{"bearer": []}]
+    return {
+        "/v1/exams/imports": {
+            "post": {
+                "operationId": "submitExams",
+                "summary": "Submit exam reports; accepted means acknowledged by Kafka",
+                "security": bearer,
+                "parameters": [
+                    _query("batch", {"type": "string"}, "A name to ask for afterwards."),
+                    _query("filename", {"type": "string"}, "Where the report came from."),
+                ],
+                "requestBody": {"required": True, "content": {kind: submitted for kind in kinds}},
+                "responses": {
+                    "202": {
+                        "description": "One import, or all with a summary.",
+                        "content": {"application/json": imported},
+                    },
+                    **_refusals(unavailable=True),
+                },
+            },
+            "get": {
+                "operationId": "importBatch",
+                "summary": "How many documents of a batch came to what",
+                "security": bearer,
+                "parameters": [_query("batch", {"type": "string"}, "The batch's name.")],
+                "responses": {
+                    "200": {
+                        "description": "Counts.",
+                        "content": {"application/json": {"schema": {"type": "object"}}},
+                    },
+                    **_refusals(unavailable=True),
+                },
+            },
+        },
+        "/v1/exams/imports/{import_id}": {
+            "get": {
+                "operationId": "findImport",
+                "summary": "What became of one document",
+                "security": bearer,
+                "parameters": [
+                    {"name": "import_id", "in": "path", "required": True, "schema": {"type": "string"}}
+                ],
+                "responses": {
+                    "200": {"description": "The import.", "content": {"application/json": imported}},
+                    **_refusals(unavailable=True),
+                },
+            }
+        },
+    }
+
+
+def _operation_paths() -> dict[str, Any]:
+    text = {"schema": {"type": "string"}}
+    status = {"application/json": {"schema": {"type": "object"}}}
+    answers = {
+        "/healthz": ("healthz", "Is the process alive", status),
+        "/readyz": ("readyz", "May new work be sent here", status),
+        "/metrics": ("metrics", "Prometheus metrics", {"text/plain": text}),
+        "/openapi.json": ("openapi", "This document", status),
+        "/": ("page", "The web page", {"text/html": text}),
+    }
+    return {
+        path: {
+            "get": {
+                "operationId": operation,
+                "summary": summary,
+                "security": [],
+                "responses": {"200": {"description": summary + ".", "content": content}}
+                | (
+                    {"503": {"description": "No.", "content": status}}
+                    if path in ("/healthz", "/readyz")
+                    else {}
+                ),
+            }
+        }
+        for path, (operation, summary, content) in answers.items()
+    }
+
+
+def _schemas() -> dict[str, Any]:
+    _, described = msgspec.json.schema_components(
+        (Figures, OrganizationSummary), ref_template="#/components/schemas/{name}"
+    )
+    cells = {"type": "array", "items": {"$ref": "#/components/schemas/Figures"}}
+    whole = _object(
+        {"id": _CDS, "name": {"type": "string"}, "level": {"type": "string"}, "cells": cells},
+    )
+    put = {
+        "preliminary": _PRELIMINARY,
+        "generation": {"type": "string"},
+        "as_of": _TIME,
+        "organizations": {"type": "array", "items": {"$ref": "#/components/schemas/Organization"}},
+    }
+    return {
+        **described,
+        "Organization": whole,
+        "Put": _object(put),
+        "Patch": _object(
+            {
+                "preliminary": _PRELIMINARY,
+                "as_of": _TIME,
+                "organizations": {"type": "array", "items": _object({"id": _CDS, "cells": cells})},
+            }
+        ),
+        "Progress": _object(
+            {"complete": _NULLABLE_TIME, "as_of": _NULLABLE_TIME, "live": {"type": "boolean"}}
+        ),
+        "Bye": _object(
+            {
+                "reason": {"type": "string"},
+                "reconnect": {"type": "boolean"},
+                "retry_ms": {"type": "integer"},
+            }
+        ),
+        "Event": {
+            "description": "The data of an event: put, patch, progress, bye.",
+            "oneOf": [
+                {"$ref": f"#/components/schemas/{name}"} for name in ("Put", "Patch", "Progress", "Bye")
+            ],
+        },
+        "Aggregates": _object({**put, "complete": _NULLABLE_TIME}),
+        "Organizations": _object(
+            {
+                "organizations": {
+                    "type": "array",
+                    "items": {"$ref": "#/components/schemas/OrganizationSummary"},
+                }
+            }
+        ),
+        "Session": _object(
+            {
+                "subject": {"type": "string"},
+                "expires": _TIME,
+                "grants": {
+                    "type": "array",
+                    "items": _object({"role": {"type": "string"}, "org": {"type": "string"}}),
+                },
+            }
+        ),
+        "Import": {
+            "type": "object",
+            "description": "One import (id, digest, status, code, errors ...), or {imports, summary}.",
+        },
+        "Problem": _object(
+            {
+                "type": {"type": "string"},
+                "title": {"type": "string"},
+                "status": {"type": "integer"},
+                "detail": {"type": "string"},
+            }
+        ),
+    }
+
+
+def _object(properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _json(description: str, schema: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"description": description, "content": content}
+
+
+def _problem(description: str) -> dict[str, Any]:
+    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {"description": description, "content": content}
+
+
+def _refusals(*, unavailable: bool = False) -> dict[str, Any]:
+    names = {"400": "BadRequest", "401": "Unauthorized", "403": "Forbidden"}
+    if unavailable:
+        names["503"] = "Unavailable"
+    return {status: {"$ref": f"#/components/responses/{name}"} for status, name in names.items()}

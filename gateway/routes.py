@@ -1,0 +1,200 @@
+"""The reading side of the API: streams, aggregates, organizations, the page's session."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from gateway import sse
+from gateway.credentials import SESSION_COOKIE, bearer_token
+from gateway.directory import OrganizationSummary
+from gateway.hub import TablesAway
+from gateway.images import CellImage, put_data, whole_fragment
+from gateway.permissions import visible_among
+from gateway.service import Gateway
+from gateway.stream import Stream, farewell
+from gateway.streaming_response import StreamingResponse
+from gateway.tokens import TokenRefused
+from gateway.topics import cell_filter, parse_topics
+from schemas.errors import InvalidInput
+from schemas.figures import FIGURES_HEADER, Figures, figures_row, rfc3339
+from schemas.identifiers import STATE, organization_id
+
+_PRIVATE: Final = {"Cache-Control": "private, no-store", "Vary": "Authorization, Cookie"}
+_LONGEST_COOKIE: Final = 4_000  # browsers drop what is longer, with name and attributes at 4,096
+_SPREADSHEET_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+_decode_figures: Final = msgspec.json.Decoder(Figures).decode
+
+
+def api_routes() -> list[Route]:
+    """The routes of this module."""
+    return [
+        Route("/v1/stream", stream, methods=["GET"]),
+        Route("/v1/aggregates/{organization}", aggregates, methods=["GET"]),
+        Route("/v1/organizations", organizations, methods=["GET"]),
+        Route("/v1/session", session, methods=["GET"]),
+        Route("/v1/session", open_session, methods=["POST"]),
+        Route("/v1/session", close_session, methods=["DELETE"]),
+    ]
+
+
+async def stream(request: Request) -> ASGIApp:
+    """Live results of the asked topics."""
+    gateway = _gateway(request)
+    principal = gateway.credentials.by_header_or_cookie(request)
+    asked = parse_topics(request.query_params.getlist("topic"), gateway.settings.most_topics)
+    try:
+        views = gateway.views(principal, asked)
+    except TablesAway:
+        return _turned_away(gateway, sse.CloseReason.NOT_READY)
+    if gateway.draining:
+        return _turned_away(gateway, sse.CloseReason.DRAINING)
+    gateway.metrics.connects.labels("opened").inc()
+    return StreamingResponse(
+        Stream(
+            hub=gateway.hub,
+            views=views,
+            cursor=_cursor(request),
+            token_seconds=(principal.expires - datetime.now(UTC)).total_seconds(),
+            limits=gateway.settings.streams,
+            metrics=gateway.metrics,
+        ),
+        gateway.metrics,
+        send_timeout_seconds=gateway.settings.streams.send_timeout_seconds,
+    )
+
+
+async def aggregates(request: Request) -> Response:
+    """All cells of one organization, as they stand."""
+    gateway = _gateway(request)
+    principal = gateway.credentials.by_header_or_cookie(request)
+    query = request.query_params
+    as_csv = _wants_csv(query.get("format"), request.headers.get("accept", ""))
+    wanted = cell_filter(query.get("year"), query.get("test"), query.get("grade"))
+    views = gateway.views(principal, [organization_id(request.path_params["organization"])])
+    [snapshot] = await gateway.hub.snapshots(views)
+    shown = snapshot.shown(wanted)
+    if as_csv:
+        return Response(
+            _csv(snapshot.organization, shown),
+            media_type="text/csv; charset=utf-8",
+            headers={
+                **_PRIVATE,
+                "Content-Disposition": f'inline; filename="preliminary-{snapshot.organization.id}.csv"',
+            },
+        )
+    complete = gateway.hub.complete_ms
+    body = put_data([whole_fragment(snapshot.organization, shown)], snapshot.cursor)[
+        :-1
+    ] + b',"complete":%s}' % msgspec.json.encode(None if complete is None else rfc3339(complete))
+    return Response(body, media_type="application/json", headers=_PRIVATE)
+
+
+async def organizations(request: Request) -> Response:
+    """The organizations that the caller may see, all or those under one."""
+    gateway = _gateway(request)
+    principal = gateway.credentials.by_header_or_cookie(request)
+    under = request.query_params.get("under")
+    top = STATE if under is None else organization_id(under)
+    known = gateway.hub.organizations
+    if known is None:
+        raise TablesAway("the directory of organizations has not been read yet")
+    visible = visible_among(principal.grants, known.under(top))
+    body = {"organizations": [known.summary(organization) for organization in visible]}
+    return Response(msgspec.json.encode(body), media_type="application/json", headers=_PRIVATE)
+
+
+async def session(request: Request) -> Response:
+    """Who the caller is to us, what is granted, and until when."""
+    principal = _gateway(request).credentials.by_header_or_cookie(request)
+    body = {
+        "subject": principal.subject,
+        "expires": rfc3339(int(principal.expires.timestamp() * 1000)),
+        "grants": [{"role": grant.role, "org": grant.organization} for grant in principal.grants],
+    }
+    return Response(msgspec.json.encode(body), media_type="application/json", headers=_PRIVATE)
+
+
+async def open_session(request: Request) -> Response:
+    """Put the header's token into a cookie, for EventSource, which cannot send headers."""
+    gateway = _gateway(request)
+    token = bearer_token(request)
+    principal = gateway.credentials.by_header(request)
+    if token is None or principal is None:
+        raise TokenRefused("missing", "Send the token to keep: Authorization: Bearer TOKEN.")
+    if len(token) > _LONGEST_COOKIE:
+        raise InvalidInput(
+            f"the token has {len(token)} characters; a cookie holds {_LONGEST_COOKIE}. "
+            "Use it in the Authorization header instead"
+        )
+    answer = Response(status_code=204, headers=_PRIVATE)
+    answer.set_cookie(
+        SESSION_COOKIE,
+        token,
+        max_age=max(0, int((principal.expires - datetime.now(UTC)).total_seconds())),
+        path="/",
+        secure=request.url.scheme == "https",
+        httponly=True,
+        samesite="strict",
+    )
+    return answer
+
+
+async def close_session(request: Request) -> Response:
+    """Forget the cookie. The token itself stays valid until it expires."""
+    answer = Response(status_code=204, headers=_PRIVATE)
+    answer.delete_cookie(
+        SESSION_COOKIE, path="/", secure=request.url.scheme == "https", httponly=True, samesite="strict"
+    )
+    return answer
+
+
+def _gateway(request: Request) -> Gateway:
+    gateway: Gateway = request.app.state.gateway
+    return gateway
+
+
+def _turned_away(gateway: Gateway, reason: sse.CloseReason) -> Response:
+    gateway.metrics.connects.labels(reason.text).inc()
+    answer = Response(farewell(reason))
+    answer.raw_headers = [*sse.HEADERS, (b"content-length", str(len(answer.body)).encode())]
+    return answer
+
+
+def _cursor(request: Request) -> sse.Cursor | None:
+    query = request.query_params
+    header = request.headers.get("last-event-id")
+    return sse.parse_cursor(header or query.get("last_event_id") or query.get("lastEventId"))
+
+
+def _wants_csv(form: str | None, accept: str) -> bool:
+    if form is None:
+        return "text/csv" in accept and "application/json" not in accept
+    if form not in ("json", "csv"):
+        raise InvalidInput(f"format is '{form[:40]}'; expected json or csv")
+    return form == "csv"
+
+
+def _csv(organization: OrganizationSummary, shown: Sequence[CellImage]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(FIGURES_HEADER)
+    for image in shown:
+        row = figures_row(organization.id, organization.name, _decode_figures(image.encoded))
+        writer.writerow([_harmless(value) for value in row])
+    return text.getvalue()
+
+
+def _harmless(value: str | float) -> str | float:
+    """A text that a spreadsheet would take for a formula, made plain; names come from other systems."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_SPREADSHEET_FORMULA) else value

@@ -1,0 +1,105 @@
+"""uvicorn as this gateway needs it: its own socket, a drain before the shutdown, connections that can be dropped.
+
+uvicorn tells open streams nothing when it is asked to stop, waits for them without end, and runs the lifespan's shutdown
+only after they are gone. So the drain hooks into ``Server.shutdown``, while the socket still listens: readiness turns
+503, every stream gets its ``bye``, and only then uvicorn closes what is left.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Awaitable, Callable
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gateway.streaming_response import ABORT_EXTENSION
+from schemas.errors import InvalidInput
+
+# A subscriber that stops reading holds this much in the kernel, instead of the 4 MB that autotuning grants.
+SEND_BUFFER_BYTES: Final = 65_536
+_BACKLOG: Final = 4_096  # a herd of reconnects after a deployment
+_GRACE_SECONDS: Final = 1  # for plain requests under way when the drain is over
+
+
+class Server(uvicorn.Server):
+    """Runs an application until SIGTERM or SIGINT, draining first; a second signal ends it at once."""
+
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if not self.force_exit:
+            await self._drain()
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Not the parent's: it raises the signal again after the shutdown, so that a clean stop would look like a kill.
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP/1.1 whose application can drop the connection together with what is buffered for it."""
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT_EXTENSION: self.transport.abort}  # type: ignore[dict-item]  # not JSON
+
+
+def configure(app: object) -> uvicorn.Config:
+    """How uvicorn runs an application here."""
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]  # any ASGI application
+        loop="uvloop",
+        http=Protocol,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=True,
+        timeout_keep_alive=75,  # longer than a load balancer's, so that it is never we who close under a request
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """A socket to serve on.
+
+    Raises:
+        InvalidInput: the address cannot be used.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise InvalidInput(
+            f"SCORES_GATEWAY_HOST is '{host}': {error.strerror or error}; name an address of this machine"
+        ) from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        listener.bind(address)
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise InvalidInput(_why(error, host, port)) from error
+    return listener
+
+
+def _why(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"port {port} on {host} is in use; stop what listens there, or set SCORES_GATEWAY_PORT to another"
+        )
+    if error.errno == errno.EACCES:
+        return f"port {port} needs rights that this process does not have; set SCORES_GATEWAY_PORT above 1023"
+    return f"{host}:{port} cannot be listened on ({error.strerror}); check SCORES_GATEWAY_HOST"

@@ -1,0 +1,85 @@
+"""What the routes of one gateway share."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from redis.exceptions import RedisError
+
+from gateway.credentials import Credentials
+from gateway.hub import Hub, HubState, TablesAway
+from gateway.images import View
+from gateway.metrics import Metrics
+from gateway.permissions import Forbidden, visibility
+from gateway.settings import Settings
+from gateway.tables import Tables
+from gateway.tokens import Principal
+from schemas.identifiers import OrganizationId
+
+_READY_SECONDS = 1.0
+_FAREWELL_SECONDS = 0.5  # for the last ones' frames to leave
+
+
+@dataclass(slots=True)
+class Gateway:
+    """One gateway process."""
+
+    settings: Settings
+    tables: Tables
+    hub: Hub
+    credentials: Credentials
+    metrics: Metrics
+    draining: bool = False
+    following: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    def views(self, principal: Principal, organizations: Collection[OrganizationId]) -> list[View]:
+        """How each organization is shown to somebody.
+
+        Raises:
+            Forbidden: one of them is not open to them, or does not exist.
+            TablesAway: which organizations there are is not known yet.
+        """
+        known = self.hub.organizations
+        if known is None:
+            raise TablesAway("the directory of organizations has not been read yet")
+        views: list[View] = []
+        for organization in organizations:
+            shown = visibility(principal.grants, organization)
+            if shown is None or organization not in known:
+                raise Forbidden
+            views.append(View(organization, shown))
+        return views
+
+    async def unready(self) -> list[str]:
+        """Why no new work should be sent here; empty when there is no reason."""
+        reasons: list[str] = []
+        if self.draining:
+            reasons.append("the gateway is shutting down")
+        if not self.alive():
+            reasons.append("the hub has stopped")
+        elif self.hub.state is HubState.WARMING:
+            reasons.append("the tables are being filled")
+        elif self.hub.state is HubState.AWAY:
+            reasons.append("the tables are not followed")
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                await self.tables.ping()
+        except (RedisError, OSError):
+            reasons.append("Redis does not answer")
+        return reasons
+
+    def alive(self) -> bool:
+        """Whether the hub's task still runs; when it does not, only a restart helps."""
+        return self.following is not None and not self.following.done()
+
+    async def drain(self) -> None:
+        """Send everybody away over the drain window; returns when they are gone, or when it is over."""
+        self.draining = True
+        window = self.settings.drain_seconds
+        self.hub.drain(window)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(window + _FAREWELL_SECONDS):
+                await self.hub.until_empty()

@@ -1,0 +1,80 @@
+"""Settings of the gateway, read once from the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.stream import StreamLimits
+from gateway.tokens import ALGORITHMS
+from schemas.environment import Environment
+
+DEVELOPMENT_ISSUER: Final = "https://issuer.scores.test/"
+DEVELOPMENT_AUDIENCE: Final = "score-streaming"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one gateway finds Redis and Kafka, whom it believes and how it serves; ``.env.example`` explains each."""
+
+    environment: str
+    redis_url: str
+    redis_cluster: bool
+    kafka: str
+    host: str
+    port: int
+    jwks_file: Path
+    token_issuer: str
+    token_audience: str
+    token_algorithms: tuple[str, ...]
+    streams: StreamLimits
+    most_topics: int
+    tick_seconds: float
+    progress_seconds: float
+    drain_seconds: float
+    log_format: str
+    access_log: bool
+
+    @classmethod
+    def from_env(cls, variables: Mapping[str, str]) -> Settings:
+        """Read and check every setting.
+
+        Raises:
+            InvalidInput: all faults at once.
+        """
+        env = Environment(variables)
+        environment = env.choice("SCORES_ENVIRONMENT", "development", ("development", "production"))
+        trying_out = environment == "development"
+        settings = cls(
+            environment=environment,
+            redis_url=env.redis_url("SCORES_REDIS_URL", "redis://127.0.0.1:6379/0"),
+            redis_cluster=env.choice("SCORES_REDIS_CLUSTER", "no", ("no", "yes")) == "yes",
+            kafka=env.addresses("SCORES_KAFKA", "127.0.0.1:9092"),
+            host=env.text("SCORES_GATEWAY_HOST", "127.0.0.1"),
+            port=env.integer("SCORES_GATEWAY_PORT", 8080, low=1, high=65535),
+            jwks_file=Path(env.text("SCORES_JWKS_FILE")),
+            # In production nobody's tokens are believed by default.
+            token_issuer=env.text("SCORES_TOKEN_ISSUER", DEVELOPMENT_ISSUER if trying_out else None),
+            token_audience=env.text("SCORES_TOKEN_AUDIENCE", DEVELOPMENT_AUDIENCE if trying_out else None),
+            token_algorithms=_algorithms(env),
+            streams=StreamLimits(
+                max_age_seconds=env.seconds("SCORES_STREAM_MAX_AGE_SECONDS", 600, low=1, high=86_400),
+                heartbeat_seconds=env.seconds("SCORES_HEARTBEAT_SECONDS", 15, low=1, high=60),
+                send_timeout_seconds=env.seconds("SCORES_SEND_TIMEOUT_SECONDS", 10, low=0.1, high=300),
+            ),
+            most_topics=env.integer("SCORES_STREAM_TOPICS", 500, low=1, high=10_000),
+            tick_seconds=env.seconds("SCORES_TICK_SECONDS", 0.05, low=0, high=5),
+            progress_seconds=env.seconds("SCORES_PROGRESS_SECONDS", 2, low=0.1, high=60),
+            drain_seconds=env.seconds("SCORES_DRAIN_SECONDS", 1, low=0, high=300),
+            log_format=env.choice("SCORES_LOG_FORMAT", "text", ("text", "json")),
+            access_log=env.choice("SCORES_ACCESS_LOG", "no", ("no", "yes")) == "yes",
+        )
+        env.check()
+        return settings
+
+
+def _algorithms(env: Environment) -> tuple[str, ...]:
+    named = env.choice("SCORES_TOKEN_ALGORITHM", "any", ("any", *ALGORITHMS))
+    return ALGORITHMS if named == "any" else (named,)

@@ -1,0 +1,107 @@
+"""Writes the partition tables as a stream worker does, for tests of what reads them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import redis
+from redis.typing import EncodableT
+
+from schemas.aggregates import Cell, CellField, Contribution, cell_field
+from schemas.changes import CHANGES_FIELD, encode_changes
+from schemas.identifiers import OrganizationId, PartitionId, ancestry
+from schemas.keys import (
+    FIRST_GENERATION,
+    GENERATION,
+    ORGANIZATIONS,
+    ORGANIZATIONS_VERSION,
+    PARTITION_COUNT,
+    Generation,
+    PartitionKeys,
+)
+
+# Cells, position and notice in one step, all with the same server time.
+_APPLY: Final = """
+local changes, position = KEYS[1], KEYS[2]
+local time = redis.call('TIME')
+local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+for index = 3, #KEYS do
+  local at = 2 * index - 3
+  redis.call('HSET', KEYS[index], ARGV[at], struct.pack('>d', now_ms) .. ARGV[at + 1])
+end
+redis.call('HSET', position, 'complete_ms', string.format('%d', now_ms))
+redis.call('XADD', changes, 'MAXLEN', '~', ARGV[2], '*', ARGV[1], ARGV[#ARGV])
+return string.format('%d', now_ms)
+"""
+
+
+def scored(score: int, level: int, *, under_appeal: bool = False) -> Contribution:
+    """One student's result without claims."""
+    return Contribution(score, bytes([level - 1]), under_appeal)
+
+
+class FakeWorker:
+    """The one writer of all partitions; keeps the cells itself and writes them whole."""
+
+    def __init__(
+        self, url: str, *, partitions: int = 2, generation: str = FIRST_GENERATION, changes_kept: int = 1000
+    ) -> None:
+        self.redis = redis.Redis.from_url(url, protocol=2)
+        self.partitions = partitions
+        self.generation = Generation(generation)
+        self._changes_kept = changes_kept
+        self._cells: dict[tuple[int, OrganizationId, CellField], Cell] = {}
+
+    def serve(self) -> None:
+        """Make this generation the one that is served."""
+        self.complete(int(time.time() * 1000))
+        self.redis.set(PARTITION_COUNT, self.partitions)
+        self.redis.set(GENERATION, self.generation)
+
+    def list_organizations(self, entries: Iterable[dict[str, Any]]) -> None:
+        """Put directory entries."""
+        for entry in entries:
+            self.redis.hset(ORGANIZATIONS, entry["cds"], json.dumps(entry))
+        self.redis.incr(ORGANIZATIONS_VERSION)
+
+    def complete(self, milliseconds: int) -> None:
+        """Say that everything produced before this time is applied."""
+        for partition in range(self.partitions):
+            self.redis.hset(self._keys(partition).position, "complete_ms", milliseconds)
+
+    def apply(
+        self,
+        school: str,
+        added: Sequence[Contribution],
+        *,
+        removed: Sequence[Contribution] = (),
+        test: str = "ELA-SUM",
+        grade: str = "03",
+        year: int = 2026,
+        partition: int = 0,
+    ) -> int:
+        """Add and take back results of one school; one batch. Returns the time of the change."""
+        field = cell_field(year, test, grade)
+        keys = self._keys(partition)
+        chain = ancestry(OrganizationId(school))
+        arguments: list[EncodableT] = []
+        for organization in chain:
+            cell = self._cells.setdefault((partition, organization, field), Cell())
+            for part in removed:
+                cell.retract(part)
+            for part in added:
+                cell.apply(part)
+            cell.version += 1
+            arguments += [field, cell.pack()]
+        notice = encode_changes({organization: [field] for organization in chain})
+        names = [keys.changes, keys.position, *map(keys.cells, chain)]
+        head: list[EncodableT] = [CHANGES_FIELD, self._changes_kept]
+        reply = self.redis.eval(_APPLY, len(names), *names, *head, *arguments, notice)
+        assert isinstance(reply, bytes)
+        return int(reply)
+
+    def _keys(self, partition: int) -> PartitionKeys:
+        return PartitionKeys(self.generation, PartitionId(partition))
