@@ -14,7 +14,7 @@ RUN python -m venv /opt/scores \
  && /opt/scores/bin/pip install --require-hashes --only-binary :all: -r requirements/runtime.txt
 
 # The build tool and what it needs, from the same lock. pip refuses when one is missing in this list.
-RUN awk '/^[a-z]/ {wanted = /^(hatchling|packaging|pathspec|pluggy|trove-classifiers)==/} wanted' \
+RUN awk '/^[a-z]/ {wanted = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/} wanted' \
       requirements/dev.txt > build.txt \
  && pip install --require-hashes --only-binary :all: -r build.txt
 

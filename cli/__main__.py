@@ -5,6 +5,7 @@ Exit status: 0 done, 1 done with findings (differences, rejected documents, a pr
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -155,6 +156,58 @@ def import_(
             state, subject="import", roles=[IMPORT_ROLE], organizations=[STATE], minutes=480
         )
         return import_exams(paths, url, bearer, batch=batch, as_json=as_json)
+
+    _run(run)
+
+
+@app.command()
+def simulate(
+    schools: Annotated[int, typer.Option(min=1, max=2000)] = 40,
+    students: Annotated[int | None, typer.Option(help="Default: about 400 a school.")] = None,
+    results: Annotated[
+        int | None, typer.Option(help="Exams taken; default: all students take all their tests.")
+    ] = None,
+    rate: Annotated[float, typer.Option(help="Events a second; 0 is as fast as Kafka takes them.")] = 0.0,
+    seed: int = 1,
+    rescores: Annotated[float, typer.Option(help="Share of exams.")] = 0.10,
+    duplicates: Annotated[float, typer.Option(help="Share of events sent again.")] = 0.03,
+    disorder: Annotated[float, typer.Option(help="Share of events delivered late.")] = 0.05,
+    resets: Annotated[float, typer.Option(help="Share of exams.")] = 0.02,
+    moves: Annotated[float, typer.Option(help="Share of exams whose student changes school.")] = 0.02,
+    for_: Annotated[str | None, typer.Option("--for", help="End after this long, e.g. 30s.")] = None,
+    expect: Annotated[Path | None, typer.Option(help="Write what the aggregates must be.")] = None,
+    kafka: KafkaAddress = None,
+    redis: RedisAddress = None,
+    as_json: Json = False,
+) -> None:
+    """Produce a season of events of a fictional county into Kafka."""
+    from cli.demo import duration_seconds
+    from cli.simulate import simulate as run_simulate
+    from cli.simulator.options import SeasonOptions
+
+    def run() -> int:
+        state = StateFolder()
+        options = SeasonOptions(
+            schools=schools,
+            students=students,
+            results=results,
+            seed=seed,
+            rescores=rescores,
+            duplicates=duplicates,
+            disorder=disorder,
+            resets=resets,
+            moves=moves,
+        )
+        return run_simulate(
+            options,
+            kafka=state.address(kafka, "kafka", "--kafka HOST:PORT"),
+            redis_url=state.address(redis, "redis_url", "--redis URL"),
+            secret=state.student_key_secret_from(os.environ).encode(),
+            rate=rate,
+            for_seconds=duration_seconds(for_) if for_ else None,
+            expect=expect,
+            as_json=as_json,
+        )
 
     _run(run)
 

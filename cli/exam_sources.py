@@ -6,6 +6,8 @@ holds, not for what its header says.
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import tarfile
 import zipfile
@@ -26,6 +28,9 @@ JSON: Final = "application/json"
 _DOCUMENT_BYTES: Final = 16 * 1024 * 1024
 # One JSON file of many events is split here, so it may be larger than one request.
 _JSON_FILE_BYTES: Final = 256 * 1024 * 1024
+
+_GZIP: Final = b"\x1f\x8b"
+_REST_BYTES: Final = 65_536
 
 _ARCHIVES: Final = (".tar.gz", ".tgz", ".tar", ".zip")
 _DOCUMENTS: Final = (".xml", ".json", ".jsonl")
@@ -116,13 +121,42 @@ def _is(name: str, suffixes: tuple[str, ...]) -> bool:
 
 
 def _tar_members(stream: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
-    with tarfile.open(fileobj=stream, mode="r|*") as archive:
+    compressed = stream.read(2) == _GZIP
+    stream.seek(0)
+    # gzip itself, not tarfile's own: that one takes the end of a truncated file for the end of the archive.
+    content = _Remembering(gzip.GzipFile(fileobj=stream) if compressed else stream)
+    with tarfile.open(fileobj=content, mode="r|") as archive:
         for member in archive:
-            if member.isfile() and (content := archive.extractfile(member)) is not None:
-                yield member.name, content
+            if member.isfile() and (data := archive.extractfile(member)) is not None:
+                yield member.name, data
             # It remembers every member it has passed, which is gigabytes for a season's archive, and needs none of
             # them to go on (Python 3.13 stops doing so). The type stubs do not know the attribute.
             vars(archive)["members"].clear()
+    content.check_end()
+
+
+class _Remembering(io.BufferedIOBase):
+    """A stream that knows its last block; an archive's is zeros, and nothing else tells that it is whole."""
+
+    def __init__(self, stream: IO[bytes] | gzip.GzipFile) -> None:
+        self._stream = stream
+        self._last = b""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = self._stream.read(-1 if size is None else size)
+        self._last = (self._last + data)[-tarfile.BLOCKSIZE :] if len(data) < tarfile.BLOCKSIZE else data
+        return data
+
+    def check_end(self) -> None:
+        """Read to the end, where gzip compares its checksum, too.
+
+        Raises:
+            tarfile.ReadError: the archive breaks off.
+        """
+        while self.read(_REST_BYTES):
+            pass
+        if self._last[-tarfile.BLOCKSIZE :] != bytes(tarfile.BLOCKSIZE):
+            raise tarfile.ReadError("it breaks off; the rest of the archive is missing")
 
 
 def _zip_members(stream: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:

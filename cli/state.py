@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -43,6 +44,10 @@ class StateFolder:
             with os.fdopen(descriptor, "w") as out:
                 out.write(secrets.token_hex(32))
         return file.read_text().strip()
+
+    def student_key_secret_from(self, variables: Mapping[str, str]) -> str:
+        """The deployment's secret where the environment names it, else the local stack's."""
+        return variables.get("SCORES_STUDENT_KEY_SECRET") or self.student_key_secret()
 
     def announce(self, running: Running) -> None:
         """Write down where the stack runs."""

@@ -31,7 +31,8 @@ from schemas.assessment_definitions import (
 from schemas.identifiers import TestCode
 
 _FOREVER: Final = 9999
-_FLAGS: Final = re.IGNORECASE | re.ASCII  # else [A-Z] would take in the Kelvin sign, and \d every script's digits
+# Without ASCII, [A-Z] would take in the Kelvin sign and \d every script's digits.
+_FLAGS: Final = re.IGNORECASE | re.ASCII
 
 
 def read_definitions() -> Definitions:

@@ -28,6 +28,7 @@ _ETHNICITIES: Final = (
     "DemographicRaceTwoOrMoreRaces",
     "Filipino",
 )
+_NO_GROUPS: Final = Subgroups()
 
 
 def read_student(report: Report, faults: Faults) -> str | None:
@@ -75,7 +76,7 @@ def read_enrolled_grade(report: Report, faults: Faults) -> Grade | None:
         return None
     element = "ExamineeAttribute[GradeLevelWhenAssessed]"
     grade = faults.take(element, text, enrolled_grade)
-    if grade is None and not faults:
+    if grade is None and not faults:  # of a report with faults, warnings are not told
         faults.warn(element, text, "not a grade from KG to 12; the enrolled grade is left out")
     return grade
 
@@ -95,6 +96,3 @@ def read_subgroups(report: Report) -> Subgroups | None:
         migrant=flag(best("MigrantStatus")),
     )
     return None if groups == _NO_GROUPS else groups
-
-
-_NO_GROUPS: Final = Subgroups()

@@ -21,6 +21,7 @@ from schemas.errors import ScoreStreamError
 from schemas.pseudonyms import Pseudonymizer
 from schemas.topics import EXAM_RESULTS, ORGANIZATIONS, REJECTED
 from streams.directory import DirectoryStore
+from streams.log import Log
 from streams.metrics import Metrics
 from streams.reading import Reader
 from streams.rejected import RejectedTopic
@@ -36,10 +37,10 @@ _PROGRESS_MARGIN_MS = 500
 _COMMIT_LIMIT_SECONDS = 2.0
 
 
-def create_app(settings: Settings, metrics: Metrics, *, log_identity: str, partitions: int) -> faust.App:
+def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
     """A Faust app that keeps the aggregates; run it with ``faust.Worker``.
 
-    ``log_identity`` names the log behind the topic, ``partitions`` is how many it has.
+    ``log`` says what stands behind the topics; see ``streams.log.describe_log``.
     """
     app = faust.App(
         settings.group,
@@ -68,7 +69,7 @@ def create_app(settings: Settings, metrics: Metrics, *, log_identity: str, parti
     organizations = app.topic(ORGANIZATIONS, acks=False)
     rejected = app.topic(REJECTED, acks=False)
 
-    directory = DirectoryStore(redis)
+    directory = DirectoryStore(redis, log.organization_ends)
     reader = Reader(
         load_registry(),
         Pseudonymizer(settings.student_key_secret.reveal()),
@@ -77,20 +78,21 @@ def create_app(settings: Settings, metrics: Metrics, *, log_identity: str, parti
     )
     worker = Worker(
         redis=redis,
-        tables=Tables(redis, settings.instance_id, log_identity),
+        tables=Tables(redis, settings.instance_id, log.identity),
         reader=reader,
         directory=directory,
         rejected=RejectedTopic(rejected, metrics),
         metrics=metrics,
     )
 
-    Consumer.positions = worker.positions
+    Consumer.positions = staticmethod(worker.positions)
+    Consumer.sought = staticmethod(worker.sought)
     Consumer.batch_records = settings.batch_records
     ConsumerThread.fetch_wait_ms = settings.fetch_wait_ms
 
     @app.task  # type: ignore[untyped-decorator]  # Faust's decorators for tasks and timers have no types
     async def _prepare() -> None:
-        await prepare(redis, partitions)
+        await prepare(redis, log.partitions)
 
     @app.agent(results, concurrency=1)
     async def keep_aggregates(stream: Any) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
 
-from schemas.errors import ScoreStreamError
+from schemas.errors import DependencyUnavailable, ScoreStreamError
 from schemas.events import decode_organization
 from schemas.keys import ORGANIZATIONS, ORGANIZATIONS_POSITION, ORGANIZATIONS_VERSION
 from schemas.organizations import Directory
@@ -24,9 +27,11 @@ class DirectoryStore:
     Entries are absolute and the position moves in the same script, so a repeated batch changes nothing.
     """
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, ends: Mapping[int, int]) -> None:
+        """``ends``: where each partition of the organizations topic ended when this worker started."""
         self.directory = Directory()
         self._redis = redis
+        self._ends = dict(ends)
         self._apply = load_script(redis, "apply_directory")
         self._version: bytes | str | None = None
 
@@ -64,6 +69,33 @@ class DirectoryStore:
             raise ScoreStreamError(
                 f"{batch.topic}/{batch.partition} was moved to {reply[1].decode()} by another worker; restarting to follow it"
             )
+
+    async def wait_until_complete(self, budget_seconds: float) -> None:
+        """Wait until everything that stood in the topic at the start is stored, by whichever worker reads it.
+
+        Without this, a replay from the beginning would reject results of schools that the log knows well.
+
+        Raises:
+            DependencyUnavailable: it is not within the budget.
+        """
+        deadline = time.monotonic() + budget_seconds
+        while self._ends:
+            stored = await self.positions()
+            self._ends = {number: end for number, end in self._ends.items() if stored.get(number, 0) < end}
+            if not self._ends:
+                break
+            if time.monotonic() > deadline:
+                raise DependencyUnavailable(
+                    f"the directory is not read to its end within {budget_seconds:g} s (partitions {sorted(self._ends)}); "
+                    "is a worker assigned to the organizations topic?"
+                )
+            await asyncio.sleep(0.02)
+        await self.refresh()
+
+    @property
+    def complete(self) -> bool:
+        """Whether ``wait_until_complete`` has nothing to wait for."""
+        return not self._ends
 
     async def refresh(self) -> bool:
         """Load the directory when it has changed; True when it had."""

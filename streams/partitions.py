@@ -67,6 +67,7 @@ class OwnedPartition:
     ) -> None:
         self.keys = keys
         self.claim = claim
+        self.start = claim.position or 0  # until something is applied: where the log begins
         self.complete_ms = 0
         self._tables = tables
         self._reader = reader
@@ -85,12 +86,12 @@ class OwnedPartition:
             PositionMoved: records between the position and this batch are missing.
             Fenced: another worker owns the partition now.
         """
-        position = self.claim.position
-        if position is not None and batch.start < position:
+        position = self.start if self.claim.position is None else self.claim.position
+        if batch.start < position:
             batch = batch.after(position)
             if not batch.records:
                 return None
-        if position is not None and batch.start > position:
+        if batch.start > position:
             raise PositionMoved(
                 f"{batch.topic}/{batch.partition} stands at {position}, but the next batch starts at {batch.start}"
             )

@@ -190,12 +190,12 @@ class _Refused(Exception):
 
 
 def _countable(event: ExamResult) -> bool:
-    # With score and level given; an Include Indicator, where a producer sends one, outranks what we derive.
-    if event.include_indicator is not None:
-        return event.include_indicator == "Y" and event.status != "invalidated"
+    # With score and level given. An Include Indicator, where a producer sends one, is one condition more: it can only
+    # exclude, since a report that calls itself invalid must not count because of it.
     return (
         event.status != "invalidated"
         and event.validity == "valid"
         and event.condition != "IN"
         and event.attempted != "N"
+        and event.include_indicator in {None, "Y"}
     )

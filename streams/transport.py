@@ -5,7 +5,8 @@ message for each run of consecutive records of a partition, with the list of rec
 else of the parent: membership, back-pressure, flow control, seeking. Every internal of Faust that is touched has a
 test in ``tests/integration/test_transport.py``.
 
-Positions are ours: ``positions`` (set by the application) is asked on every assignment, and says where to seek.
+Positions are ours: ``positions`` (set by the application) is asked on every assignment and says where to seek;
+``sought`` is told where reading begins.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from faust.types import TP, ConsumerMessage
 from streams.partitions import Batch
 
 Positions = Callable[[frozenset[TP]], Awaitable[Mapping[TP, int | None]]]
+Sought = Callable[[Mapping[TP, int]], None]
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -50,6 +52,7 @@ class Consumer(driver.Consumer):
 
     batch_records: int = 2_000
     positions: Positions | None = None
+    sought: Sought | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -113,6 +116,8 @@ class Consumer(driver.Consumer):
         starts = {ensure_TP(tp): offset for tp, offset in earliest.items()}
         seeks = {tp: starts.get(tp, 0) if offset is None else offset for tp, offset in positions.items()}
         self._fetched_to = dict(seeks)
+        if self.sought is not None:
+            self.sought(seeks)
         await self.seek_wait({_kafka(tp): offset for tp, offset in seeks.items()})
         return seeks
 

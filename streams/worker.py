@@ -26,6 +26,9 @@ from streams.tables import Tables
 
 logger = logging.getLogger(__name__)
 
+# 11,000 entries take about a second; a worker that still waits after a minute had better say so and start again.
+_DIRECTORY_SECONDS = 60.0
+
 
 class Worker:
     """Applies batches of the partitions that it has claimed."""
@@ -72,6 +75,12 @@ class Worker:
         logger.info("partitions claimed generation=%s partitions=%s", generation, sorted(owned))
         return positions
 
+    def sought(self, starts: Mapping[TP, int]) -> None:
+        """Where reading begins; the first batch of a partition must start there."""
+        for tp, offset in starts.items():
+            if tp.topic == EXAM_RESULTS and tp.partition in self._owned:
+                self._owned[tp.partition].start = offset
+
     async def apply(self, batch: Batch) -> int | None:
         """Apply a batch of results; returns where to seek when records are missing before it.
 
@@ -80,6 +89,8 @@ class Worker:
         owned = self._owned.get(batch.partition)
         if owned is None:
             return None
+        if not self._directory.complete:
+            await self._directory.wait_until_complete(_DIRECTORY_SECONDS)
         started = time.perf_counter()
         try:
             decision = await owned.apply(batch)

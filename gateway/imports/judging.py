@@ -20,8 +20,9 @@ from schemas.imports import FieldError, ImportStatus
 # Senders name files by students, and a refused document has no event that would say whose it is. XML in either order of
 # its attributes, and JSON.
 _STUDENT: Final = re.compile(
-    rb"""(?:StudentIdentifier|SSID|student_id)["'][^<>"']{0,40}["'](?P<after>[^<>"']{1,120})["']"""
-    rb"""|value=["'](?P<before>[^<>"']{1,120})["']\s{1,20}name=["'](?:StudentIdentifier|SSID)["']"""
+    rb"""name=["'](?:StudentIdentifier|SSID)["'][^<>]{0,200}?value=["'](?P<after>[^<>"']{1,120})"""
+    rb"""|value=["'](?P<before>[^<>"']{1,120})["'][^<>]{0,200}?name=["'](?:StudentIdentifier|SSID)["']"""
+    rb"""|"student_id"\s{0,20}:\s{0,20}"(?P<json>[^"]{1,120})"""
 )
 # A shorter identifier would mask digits that mean nothing.
 _SHORTEST_MASKED: Final = 4
@@ -110,7 +111,7 @@ def _without_student(document: Document) -> str | None:
     if filename is None:
         return None
     for found in _STUDENT.finditer(document.data):
-        student = (found["after"] or found["before"]).decode("utf-8", "replace").strip()
+        student = (found["after"] or found["before"] or found["json"]).decode("utf-8", "replace").strip()
         if len(student) >= _SHORTEST_MASKED:
             filename = filename.replace(student, "(student)")
     return filename

@@ -98,10 +98,12 @@ class ImportService:
         earlier = dict(zip(unique, await self._store.earlier(list(unique)), strict=True))
         schools = await self._store.schools()
         readings = await self._read_all({d: unique[d] for d in digests if needs_reading(earlier[d])})
-        judged = {
-            digest: judge(unique[digest], digest, sender, earlier[digest], readings.get(digest), schools)
-            for digest in dict.fromkeys(digests)
-        }
+        judged = await asyncio.to_thread(
+            lambda: {
+                digest: judge(unique[digest], digest, sender, earlier[digest], readings.get(digest), schools)
+                for digest in dict.fromkeys(digests)
+            }
+        )
         await self._produce(_events(judged, readings), sender.now)
         kept = dict(zip(judged, await self._store.keep(list(judged.values())), strict=True))
         submissions = _in_order(digests, kept)

@@ -13,7 +13,7 @@ import pytest
 from schemas.aggregates import Cell, Contribution
 from schemas.assessments import Registry, load_registry
 from schemas.events import decode_exam_result, encode_event
-from schemas.identifiers import district_of, grade_from
+from schemas.identifiers import OrganizationId, district_of, grade_from
 from schemas.imports import ImportStatus
 from schemas.trt import TrtRefused, read_trt
 
@@ -29,7 +29,7 @@ SOUND = {
     "ICA-score-test": ("MATH-ICA", "04", 2017, 2507, None),
     "SBAC-IAB-FIXED-G4M-G-MATH-4": ("MATH-IAB-G", "04", 2017, 2596, 3),
     "SBAC-IAB-FIXED-G6E-LangVocab-ELA-6": ("ELA-IAB-LANGVOCAB", "06", 2017, 2282, 1),
-    "SBAC-IAB-FIXED-G6E-ReadLit-ELA-6": ("ELA-IAB-READLIT", "06", 2017, None, None),
+    "SBAC-IAB-FIXED-G6E-ReadLit-ELA-6": ("ELA-IAB-READLIT", "06", 2017, 2523, 2),
     "SBAC-IAB-FIXED-G6M-EE": ("MATH-IAB-EE", "06", 2017, 2543, 2),
     "SBAC-ICA-FIXED-G4M-COMBINED-2017": ("MATH-ICA", "04", 2017, 2507, 3),
     "SBAC-ICA-FIXED-G6E-COMBINED-2017": ("ELA-ICA", "06", 2017, 2485, 2),
@@ -160,7 +160,7 @@ def test_a_recount_of_the_generated_exams_gives_the_expected_cells(
         counted = [cell.results, cell.with_scores, cell.score_sum, *cell.level_counts()]
         levels = [int(row[f"level_{level}"]) for level in range(1, 5)]
         assert counted == [int(row["exams"]), int(row["exams"]), int(row["scale_score_sum"]), *levels], key
-        assert district_of(registry_school := key[2]) == row["district_id"], registry_school  # type: ignore[arg-type]
+        assert district_of(OrganizationId(key[2])) == row["district_id"]
     assert sum(cell.results for cell in cells.values()) == 10_109
     # Eleven ELPAC exams have the last score of a level's range and the next level (see the data's own README).
     assert warned["ELPAC-SUM Score[Overall PerformanceLevel]"] == 11
