@@ -119,5 +119,5 @@ async def aggregate(stream: faust.StreamT[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv = ["faust", "-A", "bench.stock_faust", "worker", "-l", "warning", "--without-web"]
+    sys.argv = ["faust", "-A", "bench.stock_faust", "worker", "-l", "warn", "--without-web"]
     app.main()

@@ -84,7 +84,7 @@ class ExamSources:
 
     def _found(self, path: Path) -> Iterator[tuple[Path, int]]:
         if path.is_dir():
-            for folder, folders, names in os.walk(path):
+            for folder, folders, names in os.walk(path, onerror=_unreadable_folder):
                 folders.sort()
                 for name in sorted(names):
                     if _is(name, _DOCUMENTS) or _is(name, _ARCHIVES):
@@ -112,6 +112,10 @@ class ExamSources:
                     yield from _documents(f"{file.name}:{name}", content)
                 else:
                     self.skipped += 1
+
+
+def _unreadable_folder(error: OSError) -> None:
+    raise InvalidInput(f"folder '{error.filename}' cannot be read: {error.strerror}")
 
 
 def _is(name: str, suffixes: tuple[str, ...]) -> bool:

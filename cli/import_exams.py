@@ -228,20 +228,11 @@ def _report(
     for name in ("received", "accepted", "duplicate", "parked", "rejected"):
         numbers.add_row(_MEANINGS[name], f"{getattr(account, name):,}")
     console.print(numbers)
-    if reasons:
-        table = Table(title="Not accepted, by reason", title_justify="left")
-        for column in ("Status", "Element", "Reason (of the first)", "Number", "For example"):
-            table.add_column(column, justify="right" if column == "Number" else "left", overflow="fold")
-        for reason in reasons:
-            texts = (
-                reason.status,
-                reason.element,
-                reason.error,
-                f"{reason.count:,}",
-                "\n".join(reason.files),
-            )
-            table.add_row(*map(Text, texts))
-        console.print(table)
+    for reason in reasons:
+        place = f"{reason.element}: " if reason.element else ""
+        console.print(Text(f"{reason.count:,} x {reason.status}, {place}{reason.error}"), soft_wrap=True)
+        for name in reason.files:
+            console.print(Text(f"    {name}"), soft_wrap=True)
     rate = account.received / account.seconds if account.seconds else 0.0
     skipped = f"; {account.skipped:,} files of other kinds were passed over" if account.skipped else ""
     console.print(Text(f"{account.seconds:.1f} s, {rate:,.0f} documents/s{skipped}"))

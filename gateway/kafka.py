@@ -96,7 +96,7 @@ class KafkaPublisher:
         self._broken = False
         self._closing = threading.Event()
         self._thread = threading.Thread(
-            target=_poll, args=(self._producer, self._closing), name="kafka-producer", daemon=True
+            target=self._poll, args=(self._producer, self._closing), name="kafka-producer", daemon=True
         )
         self._thread.start()
 
@@ -150,7 +150,7 @@ class KafkaPublisher:
         # A fatal error of an idempotent producer is final; a new one starts with a new identity.
         async with self._reviving:
             if self._broken:
-                await asyncio.to_thread(self.close)
+                await asyncio.to_thread(self.close, 0.0)  # nothing can be delivered any more
                 self.start()
 
     async def _hand_over(
@@ -182,12 +182,19 @@ class KafkaPublisher:
             else:
                 return
 
+    def _poll(self, producer: Producer, closing: threading.Event) -> None:
+        while not closing.is_set():
+            try:
+                producer.poll(_POLL_SECONDS)
+            except KafkaException as error:
+                # Only a fatal error comes as an exception. Polling goes on: the callbacks of what was produced are due.
+                if not self._broken:
+                    self._broken = True
+                    logger.error("Kafka producer failed, a new one follows error=%s", error)
+
     def _on_error(self, error: KafkaError) -> None:
-        # Runs in the polling thread. librdkafka retries everything but fatal errors by itself.
-        if error.fatal():
-            self._broken = True
-            logger.error("Kafka producer failed, a new one follows error=%s", error.str())
-        elif not self._in_trouble:
+        # Runs in the polling thread. librdkafka goes on trying by itself, so one line for each time of trouble will do.
+        if not self._in_trouble:
             self._in_trouble = True
             logger.warning("Kafka producer in trouble error=%s", error.str())
 
@@ -216,8 +223,3 @@ class _Deliveries:
     def _finish(self) -> None:
         if not self.done.done():  # the caller may have given up
             self.done.set_result(self._failure)
-
-
-def _poll(producer: Producer, closing: threading.Event) -> None:
-    while not closing.is_set():
-        producer.poll(_POLL_SECONDS)

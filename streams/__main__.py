@@ -6,6 +6,7 @@ Exit status: 0 after SIGTERM or SIGINT, 1 after a fault (a supervisor restarts i
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import sys
@@ -41,6 +42,9 @@ def main() -> int:
     if settings.metrics_port:
         start_http_server(settings.metrics_port, registry=metrics.registry)
     app = create_app(settings, metrics, log=log)
+    # The default collects after every 700 new objects, and a batch makes tens of thousands that all live as long.
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
     worker = faust.Worker(app, loglevel="INFO", override_logging=False, quiet=True, redirect_stdouts=False)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)

@@ -10,19 +10,17 @@ from typing import Any
 
 import faust
 from faust.types import TP
-from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from schemas.assessments import load_registry
 from schemas.errors import ScoreStreamError
 from schemas.pseudonyms import Pseudonymizer
 from schemas.topics import EXAM_RESULTS, ORGANIZATIONS, REJECTED
+from streams.connection import connect
 from streams.directory import DirectoryStore
+from streams.lanes import Lanes
 from streams.log import Log
 from streams.metrics import Metrics
+from streams.partitions import Batch
 from streams.reading import Reader
 from streams.rejected import RejectedTopic
 from streams.settings import Settings
@@ -59,12 +57,7 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
         key_serializer="raw",
         value_serializer="raw",
     )
-    redis = Redis.from_url(
-        settings.redis_url,
-        retry=Retry(ExponentialBackoff(cap=2.0, base=0.05), _attempts(settings.dependency_budget_seconds)),
-        retry_on_error=[RedisConnectionError, RedisTimeoutError],
-        socket_timeout=30.0,
-    )
+    redis = connect(settings.redis_url, settings.dependency_budget_seconds)
     results = app.topic(EXAM_RESULTS, acks=False)
     organizations = app.topic(ORGANIZATIONS, acks=False)
     rejected = app.topic(REJECTED, acks=False)
@@ -94,12 +87,16 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
     async def _prepare() -> None:
         await prepare(redis, log.partitions)
 
+    async def apply(batch: Batch) -> None:
+        seek_to = await worker.apply(batch)
+        if seek_to is not None:
+            await _consumer(app).seek_back(TP(batch.topic, batch.partition), seek_to)
+
     @app.agent(results, concurrency=1)
     async def keep_aggregates(stream: Any) -> None:
-        async for batch in stream:
-            seek_to = await worker.apply(batch)
-            if seek_to is not None:
-                await _consumer(app).seek_back(TP(batch.topic, batch.partition), seek_to)
+        async with Lanes(apply) as lanes:
+            async for batch in stream:
+                await lanes.put(batch.partition, batch)
 
     @app.agent(organizations, concurrency=1)
     async def keep_directory(stream: Any) -> None:
@@ -138,8 +135,3 @@ def _consumer(app: faust.App) -> Consumer:
             f"the transport is {type(consumer).__name__}; expected batch:// to be registered"
         )
     return consumer
-
-
-def _attempts(budget_seconds: float) -> int:
-    # Back-off grows 0.05, 0.1, ... to 2 s; after the sixth attempt each costs 2 s.
-    return 6 + int(budget_seconds / 2.0)

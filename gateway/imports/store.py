@@ -13,6 +13,7 @@ Each command touches one key, so that standalone Redis and Redis Cluster serve a
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -31,6 +32,7 @@ from schemas.keys import ORGANIZATIONS, ORGANIZATIONS_VERSION
 
 _PREFIX: Final = "scores:imports:"
 _SEQUENCE: Final = f"{_PREFIX}sequence"
+_ID: Final = re.compile(r"[0-9a-f]{32}")
 _DAY_SECONDS: Final = 86_400
 # Commands sent before their answers are read. Packing them holds up the event loop; so many take a few milliseconds.
 _PIPELINE: Final = 250
@@ -142,7 +144,7 @@ class RedisImportStore:
             await self._pipelined([*commands, ("EXPIRE", key, self._keep_seconds)])
 
     async def find(self, import_id: str) -> ImportRecord | None:
-        if not import_id.isalnum():  # no id of ours, and perhaps the name of another key
+        if not _ID.fullmatch(import_id):  # no id of ours, and perhaps the name of another key
             return None
         async with self._budget():
             stored = await self._command("GET", _PREFIX + import_id)

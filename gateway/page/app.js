@@ -1,6 +1,6 @@
 // Signs in, follows the stream of one school and its district, and keeps the page up to date.
 
-import { Card, TestTable, make, number, time } from "./drawing.js";
+import { Card, TestTable, make, number, score, time } from "./drawing.js";
 import { Picker } from "./picker.js";
 import { Results, gradeName } from "./results.js";
 
@@ -74,7 +74,7 @@ function askForToken(why) {
 async function open() {
   const answer = await fetch("/v1/organizations").catch(() => undefined);
   if (answer?.status === 401) {
-    askForToken((await answer.json().catch(() => ({}))).detail);
+    askForToken();
     return;
   }
   if (!answer?.ok) {
@@ -179,7 +179,7 @@ function showConnection() {
   const words = {
     connecting: "Connecting",
     live: "Live",
-    standing: "Standing still",
+    standing: "Not updating",
     reconnecting: "Reconnecting",
     "signed-out": "Not signed in",
   };
@@ -259,7 +259,7 @@ function speak(cell) {
   }
   page.spoken = Date.now();
   at("spoken").textContent = cell
-    ? `${at("chosen").textContent}: ${number(cell.with_scores)} students with scores, mean ${number(cell.mean)}, preliminary.`
+    ? `${at("chosen").textContent}: ${number(cell.with_scores)} students with scores, mean ${score(cell.mean)}, preliminary.`
     : `${at("chosen").textContent}: no results yet.`;
 }
 
@@ -274,8 +274,8 @@ function log(changes) {
         {},
         make("time", { text: time(after.changed), datetime: after.changed }),
         make("span", { class: "what", text: `${after.test_name}, ${gradeName(after.grade)}` }),
-        make("span", { text: difference("with scores", before?.with_scores ?? 0, after.with_scores) }),
-        make("span", { text: difference("mean", before?.mean, after.mean) }),
+        make("span", { text: difference("with scores", number(before?.with_scores ?? 0), number(after.with_scores)) }),
+        make("span", { text: difference("mean", score(before?.mean), score(after.mean)) }),
       ),
     );
   }
@@ -283,7 +283,7 @@ function log(changes) {
 }
 
 function difference(label, before, after) {
-  return before === after ? `${label} ${number(after)}` : `${label} ${number(before)} → ${number(after)}`;
+  return before === after ? `${label} ${after}` : `${label} ${before} → ${after}`;
 }
 
 function showEmpty(text) {

@@ -7,6 +7,8 @@ const tenth = new Intl.NumberFormat(undefined, { minimumFractionDigits: 1, maxim
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 
 export const number = (value) => (value === null || value === undefined ? "–" : whole.format(value));
+// Scale scores are written without separators, and halves (of a median) with their half.
+export const score = (value) => (value === null || value === undefined ? "–" : String(value));
 export const percent = (value) => (value === null || value === undefined ? "–" : `${tenth.format(value)}%`);
 export const time = (text) => clock.format(new Date(text));
 
@@ -99,13 +101,13 @@ export class Card {
     this.none.hidden = Boolean(cell);
     this.body.hidden = this.more.hidden = !cell;
     if (!cell) return;
-    show(this.#fields.mean, number(cell.mean), flash);
-    show(this.#fields.median, number(cell.median), flash);
+    show(this.#fields.mean, score(cell.mean), flash);
+    show(this.#fields.median, score(cell.median), flash);
     show(this.#fields.scored, number(cell.with_scores), flash);
     this.#bar.update(cell.levels);
     this.#drawLevels(cell.levels, flash);
     this.#drawClaims(cell.claims);
-    const half = cell.first_quartile === null ? "" : `The middle half scored ${number(cell.first_quartile)} to ${number(cell.third_quartile)}. `;
+    const half = cell.first_quartile === null ? "" : `The middle half scored ${score(cell.first_quartile)} to ${score(cell.third_quartile)}. `;
     const error = cell.standard_error === null ? "" : `Standard error of the mean ${tenth.format(cell.standard_error)}. `;
     const appeal = cell.under_appeal ? `, ${number(cell.under_appeal)} under appeal` : "";
     const results = `${number(cell.results)} ${cell.results === 1 ? "result" : "results"}${appeal}. `;
@@ -157,7 +159,8 @@ export class TestTable {
   constructor(test, columns, choose) {
     const legend = make("span", { class: "legend" });
     test.levels.forEach((name, index) => {
-      legend.append(make("span", { class: `swatch level-${scaled(index, test.levels.length)}` }), name);
+      const swatch = make("span", { class: `swatch level-${scaled(index, test.levels.length)}` });
+      legend.append(make("span", { class: "entry" }, swatch, name));
     });
     const head = make("tr", {}, make("th", { scope: "col", text: "Grade" }));
     for (const column of columns) {
@@ -197,7 +200,7 @@ export class TestTable {
     found.sides.forEach((side, index) => {
       const cell = cells[index];
       show(side.scored, cell ? number(cell.with_scores) : "–", flash);
-      show(side.mean, number(cell?.mean), flash);
+      show(side.mean, score(cell?.mean), flash);
       side.bar.update(cell?.levels ?? []);
     });
   }

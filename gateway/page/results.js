@@ -6,6 +6,10 @@ export const gradeName = (grade) => (grade === "KG" ? "Kindergarten" : `Grade ${
 
 const gradeNumber = (grade) => (grade === "KG" ? 0 : Number(grade));
 
+// The order of a state report: by subject, in each the summative test that nearly all take before alternates and interims.
+const SUBJECTS = ["ELA", "Math", "Science", "ELPAC", "CSA"];
+const rank = ({ subject, test }) => SUBJECTS.indexOf(subject) * 2 + (/^CAA|ALT|ICA|IAB/.test(test) ? 1 : 0);
+
 // A cell is later when its version or its time is. Versions grow with every change; times cover the one case in which a
 // version can come twice, a store that went back to an older state.
 const isLater = (cell, known) => !known || cell.version > known.version || cell.changed > known.changed;
@@ -67,9 +71,8 @@ export class Results {
       }
       tests.get(cell.test).grades.set(cell.grade, keyOf(cell));
     }
-    const order = ["ELA", "Math", "Science", "ELPAC", "CSA"];
     return [...tests.values()]
-      .sort((a, b) => order.indexOf(a.subject) - order.indexOf(b.subject) || a.name.localeCompare(b.name))
+      .sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name))
       .map((test) => ({
         ...test,
         grades: [...test.grades].map(([grade, key]) => ({ grade, key })).sort((a, b) => gradeNumber(a.grade) - gradeNumber(b.grade)),
