@@ -110,12 +110,13 @@ class KafkaPublisher:
             return
         if self._broken:
             await self._revive()
-        if self._producer is None:
+        producer = self._producer
+        if producer is None:
             raise DependencyUnavailable("the Kafka producer is not started")
         deadline = time.monotonic() + self._produce_seconds
         deliveries = _Deliveries(len(records))
         for number, record in enumerate(records, 1):
-            await self._hand_over(self._producer, record, deliveries.on_delivery, deadline)
+            await self._hand_over(producer, record, deliveries.on_delivery, deadline)
             if number % _HANDED_OVER_AT_ONCE == 0:
                 await asyncio.sleep(0)  # the event loop also serves subscribers
         try:
@@ -125,9 +126,9 @@ class KafkaPublisher:
             failure = "no answer"
         if failure is not None:
             raise DependencyUnavailable(
-                f"Kafka at {self._bootstrap} did not take {len(records)} records in {self._produce_seconds:g} s: {failure}"
+                f"Kafka at {self._bootstrap} did not acknowledge all of {len(records)} records within "
+                f"{self._produce_seconds:g} s: {failure}"
             )
-
         self._in_trouble = False
 
     def close(self, seconds: float = 5.0) -> int:
@@ -141,7 +142,10 @@ class KafkaPublisher:
         self._producer = self._thread = None
         self._closing.set()
         thread.join()
-        waiting: int = producer.flush(seconds)
+        try:
+            waiting: int = producer.flush(seconds)
+        except KafkaException:  # a fatal error that nobody has heard of yet
+            waiting = len(producer)
         if waiting:
             logger.error("records not delivered at shutdown records=%d", waiting)
         return waiting

@@ -31,7 +31,7 @@ RESULTS, WITH_SCORES, UNDER_APPEAL, FIRST_SLOT = 0, 1, 2, 3
 _FORMAT: Final = 1
 _CHANGED: Final = struct.Struct(">d")  # a double holds milliseconds exactly, and is what the script can pack
 _HEAD: Final = struct.Struct("<BBBQQQ")
-_WIDTHS: Final = ((1 << 8, "B", 1), (1 << 16, "H", 2), (1 << 32, "I", 4))
+_CODES: Final = {1: "B", 2: "H", 4: "I"}  # bytes a count -> struct's code
 _COUNT_BITS: Final = (
     20  # a million results with one and the same score; the state has 450,000 students a grade
 )
@@ -202,14 +202,14 @@ class Cell:
     def pack(self) -> bytes:
         """The packed form. Its size is 27 bytes, one to four a count, and four a distinct score."""
         counts = self.counts
-        largest = max(counts)
-        code, width = next(((code, width) for limit, code, width in _WIDTHS if largest < limit), ("", 0))
-        if not code:
-            raise InvalidInput(f"a count of {largest} does not fit a cell")
+        try:
+            width, body = 1, bytes(counts)  # nearly every share of a school's cell
+        except ValueError:
+            width, body = _pack_wide(counts)
         return b"".join(
             (
                 _HEAD.pack(_FORMAT, width, len(counts), self.version, self.score_sum, self.score_sum_sq),
-                struct.pack(f"<{len(counts)}{code}", *counts),
+                body,
                 _little_endian(self.histogram),
             )
         )
@@ -223,7 +223,7 @@ def unpack_cell(packed: bytes) -> Cell:
     """
     try:
         layout, width, length, version, score_sum, score_sum_sq = _HEAD.unpack_from(packed)
-        code = {1: "B", 2: "H", 4: "I"}[width]
+        code = _CODES[width]
         if layout != _FORMAT:
             raise KeyError(layout)
         counts = struct.unpack_from(f"<{length}{code}", packed, _HEAD.size)
@@ -245,6 +245,14 @@ def unpack_cell(packed: bytes) -> Cell:
 def stored_cell(value: bytes) -> tuple[int, Cell]:
     """A cell as it stands in Redis: when it last changed (milliseconds since 1970, Redis time), and its share."""
     return int(_CHANGED.unpack_from(value)[0]), unpack_cell(value[_CHANGED.size :])
+
+
+def _pack_wide(counts: list[int]) -> tuple[int, bytes]:
+    width = 2 if max(counts) < 1 << 16 else 4
+    try:
+        return width, struct.pack(f"<{len(counts)}{_CODES[width]}", *counts)
+    except struct.error as error:
+        raise InvalidInput(f"a count of {max(counts)} does not fit a cell") from error
 
 
 def _little_endian(histogram: array[int]) -> bytes:

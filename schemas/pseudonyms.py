@@ -22,18 +22,21 @@ class Pseudonymizer:
     All processes of a deployment need the same secret. Changing it makes every student a stranger: plan a rebuild.
     """
 
-    __slots__ = ("_key",)
+    __slots__ = ("_keyed",)
 
     def __init__(self, secret: bytes) -> None:
         if len(secret) < _SHORTEST_SECRET_BYTES:
             raise InvalidInput(
                 f"SCORES_STUDENT_KEY_SECRET has {len(secret)} bytes; expected at least {_SHORTEST_SECRET_BYTES} random ones"
             )
-        self._key = secret[:64]  # BLAKE2b takes at most 64 bytes of key
+        # BLAKE2b takes at most 64 bytes of key. Copied for each student: setting a key up costs as much as hashing.
+        self._keyed = blake2b(digest_size=_DIGEST_BYTES, key=secret[:64])
 
     def __repr__(self) -> str:
         return "Pseudonymizer(secret hidden)"
 
     def student_key(self, student: StudentId) -> StudentKey:
         """The pseudonym: 24 hexadecimal digits, the same for the same identifier."""
-        return StudentKey(blake2b(student.encode(), digest_size=_DIGEST_BYTES, key=self._key).hexdigest())
+        digest = self._keyed.copy()
+        digest.update(student.encode())
+        return StudentKey(digest.hexdigest())

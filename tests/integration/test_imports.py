@@ -8,7 +8,6 @@ import socket
 import subprocess
 import threading
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -432,27 +431,3 @@ def test_the_command_says_what_is_wrong_before_it_reads_anything(
         port = free.getsockname()[1]
     with pytest.raises(DependencyUnavailable, match=f"no gateway answers at http://127.0.0.1:{port}"):
         import_exams([file], f"http://127.0.0.1:{port}", "vendor", batch=None, as_json=True)
-
-
-@pytest.mark.anyio
-async def test_the_producer_spreads_keys_as_the_workers_clients_do(kafka: EmbeddedKafka) -> None:
-    """Murmur2, as Java and aiokafka: without it, topics with two kinds of producers are not co-partitioned."""
-    from aiokafka.partitioner import murmur2
-
-    from gateway.kafka import OutgoingRecord
-
-    publisher = KafkaPublisher(kafka.bootstrap_servers)
-    publisher.start()
-    value = encode_event(OrganizationEntry(cds=SCHOOL, name="Lincoln", kind="school"))
-    keys = [student_key(f"90000{number:05d}") for number in range(200)]
-    await publisher.publish([OutgoingRecord(EXAM_RESULTS, key.encode(), value) for key in keys])
-    assert publisher.close() == 0
-
-    expected = Counter((murmur2(key.encode()) & 0x7FFFFFFF) % PARTITIONS for key in keys)
-    consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, "group.id": "test"})
-    found = {
-        partition: consumer.get_watermark_offsets(TopicPartition(EXAM_RESULTS, partition), 10)[1]
-        for partition in range(PARTITIONS)
-    }
-    consumer.close()
-    assert found == dict(expected)

@@ -43,9 +43,7 @@ ASSESSMENT = Assessment(
 def cell_of(*scores: int) -> Cell:
     cell = Cell()
     for score in scores:
-        cell.apply(
-            Contribution(score, bytes([ASSESSMENT.cuts and sum(score >= c for c in ASSESSMENT.cuts)]), False)
-        )
+        cell.apply(Contribution(score, bytes([sum(score >= cut for cut in ASSESSMENT.cuts)]), False))
     return cell
 
 

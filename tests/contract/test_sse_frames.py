@@ -1,0 +1,177 @@
+"""The bytes of a stream, compared with golden files, and with what sse-starlette sends for the same stream.
+
+A golden file changes only together with docs/wire-format.md and the changelog. To write them anew after such a change:
+``SCORES_WRITE_GOLDEN=1 make test ARGS=tests/contract/test_sse_frames.py``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import pytest
+from sse_starlette.sse import EventSourceResponse
+
+from gateway import sse
+from gateway.directory import OrganizationSummary
+from gateway.images import Batch, Patch, Renderer, Snapshot, View, patch_frame, progress_frame, put_frames
+from gateway.metrics import Metrics
+from gateway.permissions import VisibilityClass
+from gateway.stream import Stream
+from gateway.streaming_response import StreamingResponse
+from gateway.tables import MergedCell
+from schemas.aggregates import Cell, Contribution, cell_field, slot
+from schemas.assessments import Assessment, Claim
+from schemas.errors import UnknownAssessment
+from schemas.identifiers import Grade, OrganizationId, TestCode
+from schemas.keys import Generation
+
+GOLDEN = Path(__file__).parent / "golden"
+# An environment variable rather than an option: pytest's options belong to conftest.
+WRITE = os.environ.get("SCORES_WRITE_GOLDEN") == "1"
+
+NOON = 1_777_896_000_000  # 2026-05-04T12:00:00Z
+SCHOOL = View(OrganizationId("19990010000101"), VisibilityClass.EXACT)
+DISTRICT = View(OrganizationId("19990010000000"), VisibilityClass.EXACT)
+ELA = cell_field(2026, "ELA-SUM", "03")
+MATH = cell_field(2026, "MATH-SUM", "11")
+
+
+def assessment(school_year: int, test: TestCode, grade: Grade) -> Assessment:
+    return Assessment(
+        test=test,
+        name=f"Test {test}",
+        subject="ELA",
+        kind="SUM",
+        school_year=school_year,
+        grades=(grade,),
+        levels=("Standard Not Met", "Standard Nearly Met", "Standard Met", "Standard Exceeded"),
+        cuts=(2367, 2432, 2490),
+        score_range=(2115, 2650),
+        claims=(Claim("SOCK_R", "Reading", ("Below", "Near", "Above")),),
+    )
+
+
+def ela() -> Cell:
+    cell = Cell()
+    for score, level, reading in ((2450, 3, 2), (2431, 2, 2), (2300, 1, 1)):
+        cell.apply(Contribution(score, bytes([slot(0, level), slot(1, reading)]), score == 2431))
+    cell.apply(Contribution(None, b"", False))
+    cell.version = 4
+    return cell
+
+
+def emptied() -> Cell:
+    cell = Cell()
+    cell.version = 2
+    return cell
+
+
+def snapshots() -> list[Snapshot]:
+    renderer = Renderer(assessment)
+    cursor = sse.Cursor(Generation("g1"), NOON + 123)
+    cells = {
+        ELA: renderer.image(ELA, MergedCell(NOON, ela()), VisibilityClass.EXACT),
+        MATH: renderer.image(MATH, MergedCell(NOON + 7, emptied()), VisibilityClass.EXACT),
+    }
+    names = {SCHOOL: "Cañon Elementary", DISTRICT: 'The "Birch Valley" Unified'}
+    return [
+        Snapshot(view, cursor, 1, cells, OrganizationSummary(view.organization, names[view], level))
+        for view, level in ((SCHOOL, "school"), (DISTRICT, "district"))
+    ]
+
+
+def patch() -> bytes:
+    batch = Batch(2, sse.Cursor(Generation("g1"), NOON + 456))
+    school, district = snapshots()
+    return patch_frame(
+        [Patch(SCHOOL, batch, school.cells), Patch(DISTRICT, batch, {ELA: district.cells[ELA]})]
+    )
+
+
+FRAMES: dict[str, Callable[[], bytes]] = {
+    "opening": lambda: sse.opening(4187),
+    "put": lambda: b"".join(put_frames(snapshots())),
+    "put-without-results": lambda: b"".join(
+        put_frames([Snapshot(SCHOOL, sse.Cursor(Generation("g1"), NOON), 1, {}, snapshots()[0].organization)])
+    ),
+    "patch": patch,
+    "progress": lambda: progress_frame(NOON, NOON + 500, live=True),
+    "progress-away": lambda: progress_frame(None, NOON, live=False),
+    "bye": lambda: sse.bye(sse.CloseReason.MAX_AGE, 5120),
+    "bye-token-expired": lambda: sse.bye(sse.CloseReason.TOKEN_EXPIRED, 2000),
+    "comments": lambda: sse.HEARTBEAT + sse.WARMING + sse.AWAY,
+}
+
+
+@pytest.mark.parametrize("name", list(FRAMES))
+def test_frames_are_the_documented_bytes(name: str) -> None:
+    golden = GOLDEN / f"sse-{name}.txt"
+    if WRITE:
+        golden.write_bytes(FRAMES[name]())
+    assert FRAMES[name]() == golden.read_bytes()
+
+
+def test_a_cell_whose_last_result_moved_away_is_in_the_patch_with_zero_and_not_in_the_put() -> None:
+    assert b"MATH-SUM" not in FRAMES["put"]()
+    assert b'"test":"MATH-SUM"' in FRAMES["patch"]()
+    assert b'"grade":"11","results":0,"with_scores":0,"under_appeal":0,"mean":null' in FRAMES["patch"]()
+
+
+def test_figures_of_a_test_that_this_registry_does_not_have_keep_their_numbers() -> None:
+    def unknown(school_year: int, test: TestCode, grade: Grade) -> Assessment:
+        raise UnknownAssessment(f"no {test}")
+
+    image = Renderer(unknown).image(ELA, MergedCell(NOON, ela()), VisibilityClass.EXACT)
+    assert b'"test_name":"ELA-SUM"' in image.encoded
+    assert b'{"level":2,"name":"Level 2","count":1,"percent":33.3}' in image.encoded
+
+
+@dataclass
+class Recorded:
+    """A stream with a fixed course."""
+
+    reason: sse.CloseReason = sse.CloseReason.MAX_AGE
+
+    async def frames(self) -> AsyncGenerator[bytes, None]:
+        for name in ("opening", "put", "patch", "progress", "comments", "bye"):
+            yield FRAMES[name]()
+
+
+Send = Callable[[Any], Awaitable[None]]
+App = Callable[[dict[str, Any], Callable[[], Awaitable[Any]], Send], Awaitable[None]]
+
+
+async def received_from(app: App) -> tuple[dict[bytes, bytes], bytes]:
+    """Headers and body that an ASGI application sends to a client that stays."""
+    headers: dict[bytes, bytes] = {}
+    body = bytearray()
+
+    async def receive() -> Any:
+        await anyio.sleep_forever()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            headers.update(message["headers"])
+        else:
+            body.extend(message.get("body", b""))
+
+    await app({"type": "http", "method": "GET", "path": "/v1/stream", "headers": []}, receive, send)
+    return headers, bytes(body)
+
+
+@pytest.mark.anyio
+async def test_our_response_and_sse_starlettes_send_identical_bytes() -> None:
+    ours = StreamingResponse(cast(Stream, Recorded()), Metrics(), send_timeout_seconds=5)
+    theirs = EventSourceResponse(Recorded().frames(), ping=3600)
+    our_headers, our_body = await received_from(cast(App, ours))
+    _, their_body = await received_from(cast(App, theirs))
+    assert our_body == their_body
+    assert our_body.endswith(FRAMES["bye"]())
+    assert our_headers[b"content-type"] == b"text/event-stream; charset=utf-8"
+    assert our_headers[b"cache-control"] == b"no-store, no-transform"
+    assert our_headers[b"x-accel-buffering"] == b"no"

@@ -1,0 +1,142 @@
+"""What the gateway makes of a request's words: topics, filters, settings, and its answers to faults."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from pathlib import Path
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from starlette.exceptions import HTTPException
+
+from gateway.permissions import Forbidden
+from gateway.problems import problem_response
+from gateway.server import listening_socket
+from gateway.settings import Settings
+from gateway.tokens import TokenRefused
+from gateway.topics import cell_filter, parse_topics
+from schemas.aggregates import CellField
+from schemas.errors import DependencyUnavailable, InvalidInput
+
+
+def test_topics_name_organizations_each_once_and_in_order() -> None:
+    asked = [
+        "district/19990010000000",
+        "school/19990010000101",
+        "district/19-99001-0000000",
+        "state/00000000000000",
+    ]
+    assert parse_topics(asked, 10) == ("19990010000000", "19990010000101", "00000000000000")
+
+
+@pytest.mark.parametrize(
+    ("topics", "named"),
+    [
+        pytest.param([], "no topic", id="none"),
+        pytest.param(["school/1"] * 3, "3 topics are too many", id="too many"),
+        pytest.param(["19990010000101"], "is no topic", id="without a level"),
+        pytest.param(["classroom/19990010000101"], "is no topic", id="of a level that there is not"),
+        pytest.param(["school/1999"], "is not a CDS code", id="with a short code"),
+        pytest.param(
+            ["school/19990010000000"], "district/19990010000000", id="of another level than its code"
+        ),
+        pytest.param(["district/19990010000101"], "school/19990010000101", id="a school called a district"),
+    ],
+)
+def test_a_wrong_topic_is_named_with_the_remedy(topics: list[str], named: str) -> None:
+    with pytest.raises(InvalidInput, match=named):
+        parse_topics(topics, 2)
+
+
+def test_filters_narrow_by_what_is_said() -> None:
+    cells = [
+        CellField(name) for name in ("2026:ELA-SUM:03", "2026:ELA-SUM:KG", "2026:CAST:05", "2025:ELA-SUM:03")
+    ]
+
+    def chosen(year: str | None = None, test: str | None = None, grade: str | None = None) -> list[int]:
+        wanted = cell_filter(year, test, grade)
+        return [index for index, name in enumerate(cells) if wanted(name)]
+
+    assert chosen() == [0, 1, 2, 3]
+    assert chosen(year="2026") == [0, 1, 2]
+    assert chosen(test="ELA-SUM", grade="3") == [0, 3]
+    assert chosen(grade="kg") == [1]
+    assert chosen(year="2025", test="CAST") == []
+
+
+@pytest.mark.parametrize(
+    ("year", "test", "grade"), [("26", None, None), (None, "ela sum", None), (None, None, "13")]
+)
+def test_a_filter_that_names_nothing_is_refused(
+    year: str | None, test: str | None, grade: str | None
+) -> None:
+    with pytest.raises(InvalidInput):
+        cell_filter(year, test, grade)
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (TokenRefused("missing", "Send a token."), HTTPStatus.UNAUTHORIZED),
+        (TokenRefused("expired", "It has expired."), HTTPStatus.UNAUTHORIZED),
+        (Forbidden(), HTTPStatus.FORBIDDEN),
+        (InvalidInput("year is 'x'; expected a year"), HTTPStatus.BAD_REQUEST),
+        (DependencyUnavailable("redis://secret@10.0.0.1 is away"), HTTPStatus.SERVICE_UNAVAILABLE),
+        (RedisConnectionError("10.0.0.1 refused"), HTTPStatus.SERVICE_UNAVAILABLE),
+        (HTTPException(404), HTTPStatus.NOT_FOUND),
+        (HTTPException(405, headers={"Allow": "GET"}), HTTPStatus.METHOD_NOT_ALLOWED),
+        (KeyError("an internal name"), HTTPStatus.INTERNAL_SERVER_ERROR),
+    ],
+)
+def test_every_fault_is_answered_as_a_problem_that_tells_nothing_internal(
+    error: Exception, status: HTTPStatus
+) -> None:
+    answer = problem_response(error)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    body = json.loads(bytes(answer.body))
+    assert body["status"] == status and body["title"] == status.phrase and body["detail"].endswith(".")
+    assert "10.0.0.1" not in body["detail"] and "internal name" not in body["detail"]
+
+
+def test_answers_say_what_to_do_next() -> None:
+    assert problem_response(TokenRefused("missing", "x")).headers["www-authenticate"] == "Bearer"
+    assert (
+        'error="invalid_token"' in problem_response(TokenRefused("expired", "x")).headers["www-authenticate"]
+    )
+    assert problem_response(DependencyUnavailable("x")).headers["retry-after"] == "5"
+    assert problem_response(HTTPException(405, headers={"Allow": "GET"})).headers["allow"] == "GET"
+
+
+def test_settings_have_defaults_for_trying_out(tmp_path: Path) -> None:
+    settings = Settings.from_env({"SCORES_JWKS_FILE": str(tmp_path / "jwks.json")})
+    assert (settings.environment, settings.port, settings.host) == ("development", 8080, "127.0.0.1")
+    assert settings.streams.max_age_seconds == 600
+
+
+def test_wrong_settings_are_reported_all_at_once() -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Settings.from_env(
+            {
+                "SCORES_ENVIRONMENT": "production",
+                "SCORES_GATEWAY_PORT": "eighty",
+                "SCORES_REDIS_URL": "localhost",
+                "SCORES_TOKEN_ALGORITHM": "HS256",
+            }
+        )
+    told = str(caught.value)
+    for name in (
+        "GATEWAY_PORT",
+        "REDIS_URL",
+        "TOKEN_ALGORITHM",
+        "JWKS_FILE",
+        "TOKEN_ISSUER",
+        "TOKEN_AUDIENCE",
+    ):
+        assert f"SCORES_{name}" in told
+
+
+def test_a_host_that_is_none_is_named_with_its_setting() -> None:
+    with pytest.raises(InvalidInput, match="SCORES_GATEWAY_HOST"):
+        listening_socket("not an address", 8080)
