@@ -234,7 +234,7 @@ def _report(
         for name in reason.files:
             console.print(Text(f"    {name}"), soft_wrap=True)
     rate = account.received / account.seconds if account.seconds else 0.0
-    skipped = f"; {account.skipped:,} files of other kinds were passed over" if account.skipped else ""
+    skipped = f"; passed over, of other kinds: {account.skipped:,}" if account.skipped else ""
     console.print(Text(f"{account.seconds:.1f} s, {rate:,.0f} documents/s{skipped}"))
     if any(reason.status == ImportStatus.UNKNOWN_SCHOOL.name for reason in reasons):
         console.print(Text("Load the schools of parked exams with `scores entities load FILE`."))

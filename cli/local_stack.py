@@ -22,7 +22,8 @@ from cli.stack.redis_server import EmbeddedRedis
 from cli.stack_options import EMBEDDED, LOCAL
 from cli.state import Running, StateFolder
 from cli.supervisor import COMMANDS, Supervised, wait_until
-from cli.tokens import AUDIENCE, ISSUER, development_issuer
+from cli.tokens import development_issuer
+from gateway.settings import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from schemas.errors import DependencyUnavailable
 from schemas.keys import GENERATION
 from schemas.topics import EXAM_RESULTS, topics
@@ -101,8 +102,8 @@ class LocalStack:
             "SCORES_GATEWAY_HOST": "127.0.0.1",
             "SCORES_GATEWAY_PORT": port,
             "SCORES_JWKS_FILE": str(self.issuer.jwks_file),
-            "SCORES_TOKEN_ISSUER": ISSUER,
-            "SCORES_TOKEN_AUDIENCE": AUDIENCE,
+            "SCORES_TOKEN_ISSUER": DEVELOPMENT_ISSUER,
+            "SCORES_TOKEN_AUDIENCE": DEVELOPMENT_AUDIENCE,
             "SCORES_ENVIRONMENT": "development",
             # The embedded broker lets every fetch wait its full time, and a member that rejoins its session time; a
             # commit during that wait would make it rejoin once more.

@@ -5,22 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Final
 
 from cli.state import StateFolder
 from gateway.development_issuer import DevelopmentIssuer
 from gateway.permissions import ROLE_PERMISSIONS, Grant
+from gateway.settings import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from schemas.errors import InvalidInput
 from schemas.identifiers import OrganizationId, organization_id
-
-ISSUER: Final = "https://development.scores.invalid"
-AUDIENCE: Final = "scores-gateway"
 
 
 def development_issuer(state: StateFolder) -> DevelopmentIssuer:
     """The local stack's issuer; its keys are in the state folder."""
     environment = os.environ.get("SCORES_ENVIRONMENT", "development")
-    return DevelopmentIssuer(state.issuer, issuer=ISSUER, audience=AUDIENCE, environment=environment)
+    return DevelopmentIssuer(
+        state.issuer, issuer=DEVELOPMENT_ISSUER, audience=DEVELOPMENT_AUDIENCE, environment=environment
+    )
 
 
 def issue_token(

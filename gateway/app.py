@@ -19,6 +19,11 @@ from gateway.edge import Edge
 from gateway.health import health_routes
 from gateway.hub import Hub
 from gateway.images import AssessmentLookup, Renderer
+from gateway.imports.reading import DocumentReader
+from gateway.imports.routes import import_routes
+from gateway.imports.service import ImportService
+from gateway.imports.store import RedisImportStore
+from gateway.kafka import KafkaPublisher
 from gateway.metrics import Metrics
 from gateway.page_files import page_routes
 from gateway.permissions import Forbidden
@@ -30,6 +35,7 @@ from gateway.tables import Tables, connect
 from gateway.tokens import TokenRefused, TokenVerifier
 from schemas.assessments import load_registry
 from schemas.errors import ScoreStreamError
+from schemas.pseudonyms import Pseudonymizer
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +47,7 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
         InvalidInput: the token issuer's keys cannot be read.
     """
     metrics = Metrics()
+    registry = load_registry()
     redis = connect(settings.redis_url, cluster=settings.redis_cluster)
     tables = Tables(redis)
     verifier = TokenVerifier(
@@ -52,15 +59,24 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
     verifier.load()
     hub = Hub(
         tables,
-        Renderer(assessments or load_registry().at),
+        Renderer(assessments or registry.at),
         metrics,
         tick_seconds=settings.tick_seconds,
         progress_seconds=settings.progress_seconds,
     )
     gateway = Gateway(settings, tables, hub, Credentials(verifier), metrics)
 
+    publisher = KafkaPublisher(settings.kafka, produce_seconds=settings.imports.produce_seconds)
+    imports = ImportService(
+        RedisImportStore(redis, settings.imports),
+        publisher,
+        Pseudonymizer(settings.student_key_secret.reveal()),
+        DocumentReader(registry),
+    )
+
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        publisher.start()
         gateway.following = asyncio.create_task(hub.run(), name="hub")
         gateway.following.add_done_callback(_report_the_end)
         try:
@@ -68,13 +84,13 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
         finally:
             gateway.following.cancel()
             await asyncio.wait({gateway.following})
+            await asyncio.to_thread(publisher.close)
             await redis.aclose()
 
     app = Starlette(
         routes=[
             *api_routes(),
-            # The import endpoint joins here:
-            # *import_routes(import_service, gateway.credentials.by_header, import_settings),
+            *import_routes(imports, gateway.credentials.by_header, settings.imports),
             *health_routes(),
             *page_routes(),
         ],

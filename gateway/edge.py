@@ -10,8 +10,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("gateway.access")
 
-# Streams are left alone: a wrapped ``send`` would be paid for with every message, and their headers are in gateway.sse.
-_STREAM: Final = "/v1/stream"
+# The server's own ``send``, for what sends many messages and needs no wrapper's work after the first.
+DIRECT_SEND: Final = "scores.send"
+
 _HEADERS: Final = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
@@ -40,8 +41,9 @@ class Edge:
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
             await send(message)
 
+        scope.setdefault("extensions", {})[DIRECT_SEND] = send
         try:
-            await self._app(scope, receive, send if scope["path"] == _STREAM else send_with_headers)
+            await self._app(scope, receive, send_with_headers)
         finally:
             if self._access_log:
                 logger.info(

@@ -135,6 +135,11 @@ class Hub:
         except (RedisError, OSError) as error:
             raise TablesAway(f"Redis did not answer ({type(error).__name__})") from error
 
+    def settled(self, snapshot: Snapshot) -> bool:
+        """Whether no patch to come can be older than a snapshot, or repeat it."""
+        aged = time.monotonic() - snapshot.read_monotonic >= SNAPSHOT_SECONDS
+        return aged and snapshot.tick <= self.ticks_finished
+
     def progress(self) -> bytes | None:
         """The latest progress frame; None until the tables were read once."""
         return progress_frame(*self._told, live=self.state is HubState.LIVE) if self._told[1] else None
@@ -327,6 +332,7 @@ class Hub:
             view=view,
             cursor=sse.Cursor(serving.generation, cursor_ms),
             tick=self._tick,
+            read_monotonic=time.monotonic(),
             cells={
                 name: self._renderer.image(name, merged, view.visibility) for name, merged in cells.items()
             },
@@ -334,12 +340,17 @@ class Hub:
         )
 
     def _keep_a_moment(self, feed: Feed, task: asyncio.Task[Snapshot]) -> None:
+        failed = task.cancelled() or task.exception() is not None
+
         def forget() -> None:
             if feed.snapshot is task:
                 feed.snapshot = None
+            if not failed and self.settled(task.result()):
+                for subscriber in feed.subscribers:
+                    subscriber.settle(task.result())
             self._feeds.forget_if_idle(feed)
 
-        if task.cancelled() or task.exception() is not None:
+        if failed:
             forget()
         else:
             asyncio.get_running_loop().call_later(SNAPSHOT_SECONDS, forget)

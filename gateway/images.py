@@ -97,6 +97,7 @@ class Snapshot:
     view: View
     cursor: sse.Cursor
     tick: int  # ticks up to this one may have read older values
+    read_monotonic: float
     cells: Mapping[CellField, CellImage]
     organization: OrganizationSummary
     fragment: bytes = b""

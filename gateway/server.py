@@ -7,8 +7,10 @@ only after they are gone. So the drain hooks into ``Server.shutdown``, while the
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import socket
+import struct
 from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Final
@@ -28,19 +30,34 @@ _GRACE_SECONDS: Final = 1  # for plain requests under way when the drain is over
 class Server(uvicorn.Server):
     """Runs an application until SIGTERM or SIGINT, draining first; a second signal ends it at once."""
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, config: uvicorn.Config, drain: Callable[[float | None], Awaitable[None]]) -> None:
+        """``drain`` takes the seconds it may last; None leaves that to the settings."""
         super().__init__(config)
         self._drain = drain
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._hurry = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if not self.force_exit:
-            await self._drain()
+        steps = {asyncio.ensure_future(self._drain(None)), asyncio.ensure_future(self._hurry.wait())}
+        _, left = await asyncio.wait(steps, return_when=asyncio.FIRST_COMPLETED)
+        for step in left:
+            step.cancel()
+        if self._hurry.is_set():
+            await self._drain(0.0)
         await super().shutdown(sockets)
+        if self.force_exit:
+            await self.lifespan.shutdown()  # the parent leaves it out, and with it what must be closed
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # Not the parent's: it raises the signal again after the shutdown, so that a clean stop would look like a kill.
         if self.should_exit:
             self.force_exit = True
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._hurry.set)
         self.should_exit = True
 
 
@@ -49,7 +66,14 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {ABORT_EXTENSION: self.transport.abort}  # type: ignore[dict-item]  # not JSON
+        self.scope["extensions"] = {ABORT_EXTENSION: self._drop}  # type: ignore[dict-item]  # a function, not a mapping
+
+    def _drop(self) -> None:
+        connection = self.transport.get_extra_info("socket")
+        if connection is not None:
+            # Reset instead of a polite end: the kernel would keep what the client does not read, and try for minutes.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
 
 def configure(app: object) -> uvicorn.Config:

@@ -75,10 +75,10 @@ class Gateway:
         """Whether the hub's task still runs; when it does not, only a restart helps."""
         return self.following is not None and not self.following.done()
 
-    async def drain(self) -> None:
-        """Send everybody away over the drain window; returns when they are gone, or when it is over."""
+    async def drain(self, window: float | None = None) -> None:
+        """Send everybody away over the window, by default as set; returns when they are gone, or when it is over."""
         self.draining = True
-        window = self.settings.drain_seconds
+        window = self.settings.drain_seconds if window is None else window
         self.hub.drain(window)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(window + _FAREWELL_SECONDS):

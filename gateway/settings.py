@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.imports.settings import ImportSettings
 from gateway.stream import StreamLimits
 from gateway.tokens import ALGORITHMS
-from schemas.environment import Environment
+from schemas.environment import Environment, Secret
 
 DEVELOPMENT_ISSUER: Final = "https://issuer.scores.test/"
 DEVELOPMENT_AUDIENCE: Final = "score-streaming"
@@ -23,6 +24,8 @@ class Settings:
     redis_url: str
     redis_cluster: bool
     kafka: str
+    student_key_secret: Secret
+    imports: ImportSettings
     host: str
     port: int
     jwks_file: Path
@@ -52,6 +55,8 @@ class Settings:
             redis_url=env.redis_url("SCORES_REDIS_URL", "redis://127.0.0.1:6379/0"),
             redis_cluster=env.choice("SCORES_REDIS_CLUSTER", "no", ("no", "yes")) == "yes",
             kafka=env.addresses("SCORES_KAFKA", "127.0.0.1:9092"),
+            student_key_secret=env.secret("SCORES_STUDENT_KEY_SECRET"),
+            imports=ImportSettings.read(env),
             host=env.text("SCORES_GATEWAY_HOST", "127.0.0.1"),
             port=env.integer("SCORES_GATEWAY_PORT", 8080, low=1, high=65535),
             jwks_file=Path(env.text("SCORES_JWKS_FILE")),

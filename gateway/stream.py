@@ -85,7 +85,7 @@ class Stream:
             subscriber.put_due = True
             await subscriber.wait(_RETRY_SNAPSHOT_SECONDS)
             return []
-        subscriber.begin(snapshots, self.hub.ticks_finished)
+        subscriber.begin(snapshots, self.hub.settled)
         frames = self._resumed(snapshots)
         if frames is None:
             frames = [Frame("put", encoded) for encoded in put_frames(snapshots)]

@@ -15,6 +15,7 @@ from typing import Final
 from starlette.types import Receive, Scope, Send
 
 from gateway import sse
+from gateway.edge import DIRECT_SEND
 from gateway.metrics import Metrics
 from gateway.stream import Stream
 
@@ -40,7 +41,9 @@ class StreamingResponse:
             return
         self._metrics.connections.inc()
         reason = sse.CloseReason.FAULT
-        sending = asyncio.ensure_future(self._send_all(send))
+        # Each layer of the application wraps ``send``; from here on none of them has anything to add.
+        direct: Send = scope.get("extensions", {}).get(DIRECT_SEND, send)
+        sending = asyncio.ensure_future(self._send_all(direct))
         gone = asyncio.ensure_future(_until_gone(receive))
         try:
             await asyncio.wait({sending, gone}, return_when=asyncio.FIRST_COMPLETED)

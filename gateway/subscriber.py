@@ -7,7 +7,7 @@ it can hold up is bounded by what it subscribed to.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gateway.images import Patch, Snapshot, View, patch_frame
@@ -51,14 +51,12 @@ class Subscriber:
         """Take note of changed cells. ``patch`` is permitted; nothing is checked here."""
         guard = self._guard.get(patch.view)
         if guard is not None:
+            newer = patch.newer_than(guard.cells)
             if patch.batch.tick > guard.tick:
                 del self._guard[patch.view]
-            else:
-                # This tick may have read its values before the snapshot did.
-                newer = patch.newer_than(guard.cells)
-                if newer is None:
-                    return
-                patch = newer
+            if newer is None:
+                return
+            patch = newer
         pending = self._pending.get(patch.view)
         if pending is not None:
             patch = patch.after(pending)
@@ -66,19 +64,25 @@ class Subscriber:
         self._pending[patch.view] = patch
         self._wake.set()
 
-    def begin(self, snapshots: Sequence[Snapshot], ticks_finished: int) -> None:
+    def begin(self, snapshots: Sequence[Snapshot], settled: Callable[[Snapshot], bool]) -> None:
         """From here on only what is later than these snapshots is news.
 
-        ``put_due`` is the stream's to clear, before it asks for the snapshots: a request that comes while they are being
-        built must not be lost.
+        A tick that is under way may have read its cells before a snapshot did, and the next one may repeat what is in it;
+        so patches are compared with a snapshot until that is settled. ``put_due`` is the stream's to clear, before it asks
+        for the snapshots: a request that comes while they are being built must not be lost.
         """
         for snapshot in snapshots:
             pending = self._pending.pop(snapshot.view, None)
             later = pending and pending.newer_than(snapshot.cells)
             if later:
                 self._pending[snapshot.view] = later
-            if snapshot.tick > ticks_finished:
+            if not settled(snapshot):
                 self._guard[snapshot.view] = snapshot
+
+    def settle(self, snapshot: Snapshot) -> None:
+        """No patch can be older than this snapshot any more; it need not be held."""
+        if self._guard.get(snapshot.view) is snapshot:
+            del self._guard[snapshot.view]
 
     def report(self, progress: bytes) -> None:
         """Take note of the latest progress frame."""

@@ -185,9 +185,9 @@ def figures_row(organization: str, organization_name: str, figure: Figures) -> l
         figure.under_appeal,
         _blank(figure.mean),
         _blank(figure.standard_error),
-        _blank(figure.first_quartile),
-        _blank(figure.median),
-        _blank(figure.third_quartile),
+        _points(figure.first_quartile),
+        _points(figure.median),
+        _points(figure.third_quartile),
         *levels,
         figure.version,
         figure.changed,
@@ -204,6 +204,10 @@ def _levels(names: Sequence[str], counts: Sequence[int]) -> list[LevelFigure]:
 
 def _half(twice: int) -> float:
     return twice // 2 if twice % 2 == 0 else twice / 2
+
+
+def _points(value: float | None) -> str | int | float:
+    return int(value) if value is not None and value == int(value) else _blank(value)
 
 
 def _blank(value: float | None) -> str | int | float:

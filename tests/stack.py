@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 
+import httpx
+import pytest
 from redis import Redis
 
 from cli.simulator.recount import CellId, CountedCell
 from cli.stack.child import Child
+from cli.stack.embedded_kafka import EmbeddedKafka
+from cli.stack.local_kafka import LocalKafka
+from cli.stack.ports import free_port
 from cli.stored_cells import stored_cells
 from cli.verify import counted_cells
+from gateway.development_issuer import DevelopmentIssuer
+from gateway.permissions import IMPORT_ROLE, READER_ROLE, Grant
+from gateway.settings import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from schemas.assessments import load_registry
+from schemas.identifiers import STATE
+from schemas.topics import topics
 
 SECRET = "a secret of the tests, of no value"
+JARS = Path(__file__).parents[1] / ".scores" / "kafka"  # fetched once, whichever test is first
 
 
 def wait_for(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
@@ -42,6 +55,61 @@ def process_environment(kafka: str, redis_url: str, **more: str) -> dict[str, st
         "SCORES_DEPENDENCY_BUDGET_SECONDS": "20",
         **more,
     }
+
+
+@contextmanager
+def broker(kind: str, partitions: int, folder: Path) -> Iterator[str]:
+    """Bootstrap servers of a broker with our topics: ``embedded``, or ``real`` Apache Kafka."""
+    wanted = topics(partitions)
+    if kind == "embedded":
+        with EmbeddedKafka({topic.name: topic.partitions for topic in wanted}) as embedded:
+            yield embedded.bootstrap_servers
+        return
+    for program in ("java", "mvn"):
+        if shutil.which(program) is None:
+            pytest.skip(f"not run: real Kafka needs {program} on the PATH")
+    configured = {topic.name: (topic.partitions, topic.config) for topic in wanted}
+    with LocalKafka(folder / "kafka", topics=configured, jars=JARS) as local:
+        yield local.bootstrap_servers
+
+
+@contextmanager
+def running_stack_processes(kafka: str, redis_url: str, folder: Path) -> Iterator[str]:
+    """A worker and a gateway; yields the gateway's address. Tokens come from ``loader_token``."""
+    port = free_port()
+    settings = {
+        "SCORES_GATEWAY_PORT": str(port),
+        "SCORES_JWKS_FILE": str(_issuer(folder).jwks_file),
+        "SCORES_DRAIN_SECONDS": "0",
+    }
+    environment = process_environment(kafka, redis_url, **settings)
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "cli", "gateway"]
+    with running_worker(kafka, redis_url, folder):
+        gateway = Child("gateway", command, cwd=folder, log=folder / "gateway.log", env=environment)
+        try:
+            wait_for(lambda: _ready(url), "the gateway is ready", 60)
+            yield url
+        finally:
+            gateway.stop(3.0)
+
+
+def loader_token(folder: Path) -> str:
+    """A token of that stack that may import and see everything."""
+    grants = [Grant(IMPORT_ROLE, STATE), Grant(READER_ROLE, STATE)]
+    return _issuer(folder).issue("tests", grants, timedelta(hours=1))
+
+
+def _issuer(folder: Path) -> DevelopmentIssuer:
+    return DevelopmentIssuer(
+        folder / "issuer", issuer=DEVELOPMENT_ISSUER, audience=DEVELOPMENT_AUDIENCE, environment="development"
+    )
+
+
+def _ready(url: str) -> bool:
+    with suppress(httpx.HTTPError):
+        return httpx.get(f"{url}/readyz", timeout=1).status_code == 200
+    return False
 
 
 @contextmanager

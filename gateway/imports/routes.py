@@ -7,7 +7,7 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 from starlette.requests import Request
@@ -29,8 +29,9 @@ from gateway.imports.problems import Problem
 from gateway.imports.records import IMPORTS_PATH, Submission, shown, summary, tally
 from gateway.imports.service import ImportService
 from gateway.imports.settings import ImportSettings
+from gateway.permissions import IMPORT_ROLE, may_import
 from gateway.problems import RETRY_AFTER_SECONDS, problem, problem_response
-from gateway.tokens import TokenRefused
+from gateway.tokens import Principal, TokenRefused
 from schemas.errors import DependencyUnavailable, InvalidInput
 
 logger = logging.getLogger(__name__)
@@ -38,20 +39,9 @@ logger = logging.getLogger(__name__)
 _LONGEST_BATCH: Final = 200
 
 
-class Caller(Protocol):
-    """Who asks."""
-
-    @property
-    def subject(self) -> str:
-        """A stable name; import records carry it as their creator."""
-
-    @property
-    def may_import(self) -> bool:
-        """Whether the caller's roles allow loading results (ASMTDATALOAD)."""
-
-
-# None: no token was sent. Raises TokenRefused for one that opens nothing.
-Authenticate = Callable[[Request], Caller | None]
+# Who the request's Authorization header stands for; None when it has none. A cookie must not do: what it carries is sent
+# by any page that a browser shows. Raises TokenRefused for a token that opens nothing.
+Authenticate = Callable[[Request], Principal | None]
 
 
 def import_routes(
@@ -107,13 +97,14 @@ class _Endpoint:
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such batch, or it is not yours.")
         return _json(msgspec.json.encode({"batch": batch, **summary(counts)}), HTTPStatus.OK)
 
-    def _loader(self, request: Request) -> Caller:
+    def _loader(self, request: Request) -> Principal:
         caller = self._authenticate(request)
         if caller is None:
             raise TokenRefused("missing", "Send an access token: Authorization: Bearer TOKEN.")
-        if not caller.may_import:
+        if not may_import(caller.grants):
             raise Problem(
-                HTTPStatus.FORBIDDEN, "This token may not load results; that takes the role ASMTDATALOAD."
+                HTTPStatus.FORBIDDEN,
+                f"This token may not load results; that takes the role {IMPORT_ROLE} for the state.",
             )
         return caller
 

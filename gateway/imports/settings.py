@@ -18,7 +18,8 @@ class ImportSettings:
     request_seconds: float = 120.0  # for the whole body to arrive
     waiting_bytes: int = 256 * _MIB  # bodies held in memory by all requests together
     keep_days: int = 400
-    redis_seconds: float = 2.0
+    redis_seconds: float = 2.0  # for each step in Redis
+    produce_seconds: float = 5.0  # for Kafka's acknowledgement
 
     @classmethod
     def read(cls, env: Environment) -> ImportSettings:
@@ -30,4 +31,5 @@ class ImportSettings:
             waiting_bytes=env.integer("SCORES_IMPORT_WAITING_MIB", 256, low=1, high=65_536) * _MIB,
             keep_days=env.integer("SCORES_IMPORT_KEEP_DAYS", 400, low=1, high=3650),
             redis_seconds=env.seconds("SCORES_IMPORT_REDIS_SECONDS", 2.0, low=0.1, high=60),
+            produce_seconds=env.seconds("SCORES_KAFKA_PRODUCE_SECONDS", 5.0, low=0.5, high=60),
         )

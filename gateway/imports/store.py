@@ -21,11 +21,12 @@ from hashlib import blake2b
 from importlib.resources import files
 from typing import Any, Final, Protocol
 
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError, RedisError
 
 from gateway.imports.histories import ExamClaim, History
 from gateway.imports.records import ImportRecord, Outcome, Submission, decode_record, encode_record
+from gateway.imports.settings import ImportSettings
+from gateway.tables import RedisClient
 from schemas.errors import DependencyUnavailable
 from schemas.identifiers import OrganizationId, OrganizationLevel, level_of
 from schemas.keys import ORGANIZATIONS, ORGANIZATIONS_VERSION
@@ -80,10 +81,10 @@ class ImportStore(Protocol):
 class RedisImportStore:
     """The store on Redis. The client must not decode responses: some of them are bytes."""
 
-    def __init__(self, redis: Redis, *, keep_days: int, redis_seconds: float) -> None:
+    def __init__(self, redis: RedisClient, settings: ImportSettings) -> None:
         self._redis = redis
-        self._keep_seconds = keep_days * _DAY_SECONDS
-        self._redis_seconds = redis_seconds
+        self._keep_seconds = settings.keep_days * _DAY_SECONDS
+        self._redis_seconds = settings.redis_seconds
         self._scripts = {name: _script(name) for name in ("take_sequences", "claim_exam", "confirm_exam")}
         self._hashes: dict[str, str] = {}
         self._schools: tuple[bytes | None, frozenset[str]] = (None, frozenset())

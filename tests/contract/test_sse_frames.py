@@ -80,7 +80,7 @@ def snapshots() -> list[Snapshot]:
     }
     names = {SCHOOL: "Cañon Elementary", DISTRICT: 'The "Birch Valley" Unified'}
     return [
-        Snapshot(view, cursor, 1, cells, OrganizationSummary(view.organization, names[view], level))
+        Snapshot(view, cursor, 1, 0.0, cells, OrganizationSummary(view.organization, names[view], level))
         for view, level in ((SCHOOL, "school"), (DISTRICT, "district"))
     ]
 
@@ -97,7 +97,9 @@ FRAMES: dict[str, Callable[[], bytes]] = {
     "opening": lambda: sse.opening(4187),
     "put": lambda: b"".join(put_frames(snapshots())),
     "put-without-results": lambda: b"".join(
-        put_frames([Snapshot(SCHOOL, sse.Cursor(Generation("g1"), NOON), 1, {}, snapshots()[0].organization)])
+        put_frames(
+            [Snapshot(SCHOOL, sse.Cursor(Generation("g1"), NOON), 1, 0.0, {}, snapshots()[0].organization)]
+        )
     ),
     "patch": patch,
     "progress": lambda: progress_frame(NOON, NOON + 500, live=True),

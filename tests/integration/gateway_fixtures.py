@@ -180,7 +180,7 @@ def gateway_process(redis_url: str, *, ready: bool = True, **settings: str) -> I
         try:
             yield gateway
         finally:
-            if gateway.process is not None:
+            if gateway.process is not None and gateway.process.poll() is None:
                 gateway.stop()
 
 

@@ -13,6 +13,7 @@ from redis.asyncio import Redis
 from cli.stack.redis_server import EmbeddedRedis
 from gateway.imports.histories import ExamClaim, History, Holder, Version
 from gateway.imports.records import ImportRecord, Outcome, Submission
+from gateway.imports.settings import ImportSettings
 from gateway.imports.store import ImportStore, RedisImportStore
 from schemas.events import OrganizationEntry, encode_event
 from schemas.identifiers import StudentKey
@@ -44,7 +45,7 @@ async def store(request: pytest.FixtureRequest, redis_server: EmbeddedRedis) -> 
         district = OrganizationEntry(cds=SCHOOL[:7] + "0000000", name="Nonesuch Unified", kind="district")
         await redis.execute_command("HSET", ORGANIZATIONS, district.cds, encode_event(district))
         await redis.incr(ORGANIZATIONS_VERSION)
-        yield RedisImportStore(redis, keep_days=400, redis_seconds=2.0)
+        yield RedisImportStore(redis, ImportSettings())
 
 
 def claim(holder: Holder, version: Version, exam: bytes = b"one exam ...") -> ExamClaim:
@@ -169,7 +170,7 @@ async def test_what_a_batch_came_to_adds_up_for_each_creator(store: ImportStore)
 async def test_redis_expires_records_and_never_histories(redis_server: EmbeddedRedis) -> None:
     async with Redis.from_url(redis_server.url) as redis:
         await redis.flushall()
-        store = RedisImportStore(redis, keep_days=1, redis_seconds=2.0)
+        store = RedisImportStore(redis, ImportSettings(keep_days=1))
         await store.keep([submission(FIRST), submission(SECOND, Outcome.PARKED, digest="d2")])
         await store.count("vendor", "may", Counter(received=1))
         await store.claim([claim(ONE, Version(DAY, 1))])

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,23 +42,22 @@ from gateway.imports.service import ImportService
 from gateway.imports.settings import ImportSettings
 from gateway.imports.store import RedisImportStore
 from gateway.kafka import KafkaPublisher
+from gateway.permissions import IMPORT_ROLE, Grant
+from gateway.tokens import Principal
 from schemas.errors import DependencyUnavailable, InvalidInput
 from schemas.events import ExamResult, OrganizationEntry, decode_exam_result, encode_event
+from schemas.identifiers import STATE
 from schemas.keys import ORGANIZATIONS, ORGANIZATIONS_VERSION
 from schemas.topics import EXAM_RESULTS, REJECTED
 
 PATH = "/v1/exams/imports"
 XML = {"content-type": "application/xml"}
 PARTITIONS = 4
+VENDOR = Principal("vendor", (Grant(IMPORT_ROLE, STATE),), datetime.max.replace(tzinfo=UTC), "a token")
 
 
-class Loader:
-    subject = "vendor"
-    may_import = True
-
-
-def authenticate(request: Request) -> Loader | None:
-    return Loader() if request.headers.get("authorization") == "Bearer vendor" else None
+def authenticate(request: Request) -> Principal | None:
+    return VENDOR if request.headers.get("authorization") == "Bearer vendor" else None
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def running_gateway(
     kafka: str, redis_url: str, settings: ImportSettings | None = None
 ) -> Iterator[httpx.Client]:
     """The import routes on a real socket, and a client of theirs."""
-    limits = settings or ImportSettings(redis_seconds=1.0)
+    limits = settings or ImportSettings(redis_seconds=10.0, produce_seconds=20.0)
     app = Starlette(lifespan=lambda app: wiring(app, kafka, redis_url, limits))
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="on"))
@@ -111,10 +111,10 @@ def running_gateway(
 
 @contextlib.asynccontextmanager
 async def wiring(app: Starlette, kafka: str, redis_url: str, settings: ImportSettings) -> AsyncIterator[None]:
-    publisher = KafkaPublisher(kafka, produce_seconds=1.0)
+    publisher = KafkaPublisher(kafka, produce_seconds=settings.produce_seconds)
     publisher.start()
     async with AsyncRedis.from_url(redis_url, socket_connect_timeout=0.5) as redis:
-        store = RedisImportStore(redis, keep_days=settings.keep_days, redis_seconds=settings.redis_seconds)
+        store = RedisImportStore(redis, settings)
         service = ImportService(store, publisher, PSEUDONYMIZER, DocumentReader(registry()))
         app.router.routes.extend(import_routes(service, authenticate, settings))
         yield
@@ -282,21 +282,23 @@ def test_the_same_bytes_sent_at_the_same_time_are_one_import(gateway: httpx.Clie
 
 
 def test_while_kafka_is_away_nothing_is_accepted_and_the_resend_is(
-    gateway: httpx.Client, kafka: EmbeddedKafka, redis: Redis
+    kafka: EmbeddedKafka, redis: Redis, redis_server: EmbeddedRedis
 ) -> None:
-    gateway.post(PATH, content=report(opportunity="before"), headers=XML)
-    kafka.set_broker_down()
-    refused = gateway.post(PATH, params={"batch": "b"}, content=report(), headers=XML)
+    with running_gateway(
+        kafka.bootstrap_servers, redis_server.url, ImportSettings(produce_seconds=1.0)
+    ) as gateway:
+        kafka.set_broker_down()
+        refused = gateway.post(PATH, params={"batch": "b"}, content=report(), headers=XML)
 
-    assert refused.status_code == 503
-    assert int(refused.headers["retry-after"]) > 0
-    assert len(list(redis.scan_iter("scores:imports:digest:*"))) == 1
-    assert gateway.get(PATH, params={"batch": "b"}).status_code == 404
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) > 0
+        assert not list(redis.scan_iter("scores:imports:digest:*"))
+        assert gateway.get(PATH, params={"batch": "b"}).status_code == 404
 
-    kafka.set_broker_up()
-    accepted = resent(gateway, report())
-    assert accepted["status"] == "ACCEPTED"
-    assert (student_key("9000000001"), "700001") in live(kafka)
+        kafka.set_broker_up()
+        assert resent(gateway, report())["status"] == "ACCEPTED"
+
+    assert live(kafka) == [(student_key("9000000001"), "700001")]
 
 
 def resent(gateway: httpx.Client, content: bytes) -> dict[str, Any]:

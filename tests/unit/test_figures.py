@@ -182,7 +182,8 @@ def test_a_csv_row_fits_its_header_and_says_preliminary() -> None:
     assert len(row) == len(FIGURES_HEADER)
     named = dict(zip(FIGURES_HEADER, row, strict=True))
     assert named["preliminary"] == "true"
-    assert (named["mean"], named["with_scores"]) == (2375, 2)
+    assert (named["mean"], named["median"], named["with_scores"]) == (2375, 2375, 2)
+    assert "2375.0" not in map(str, row)
     assert (named["level_3_name"], named["level_3_count"], named["level_3_percent"]) == ("Met", 1, 50.0)
 
 

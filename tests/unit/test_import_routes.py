@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -15,7 +15,9 @@ from starlette.requests import Request
 
 from gateway.imports.routes import import_routes
 from gateway.imports.settings import ImportSettings
-from gateway.tokens import TokenRefused
+from gateway.permissions import IMPORT_ROLE, READER_ROLE, Grant
+from gateway.tokens import Principal, TokenRefused
+from schemas.identifiers import STATE, OrganizationId
 
 PATH = "/v1/exams/imports"
 XML = {"content-type": "application/xml"}
@@ -23,18 +25,17 @@ JSON = {"content-type": "application/json"}
 VENDOR = {"authorization": "Bearer vendor"}
 
 
-@dataclass(frozen=True)
-class Caller:
-    subject: str
-    may_import: bool = True
-
-
-def authenticate(request: Request) -> Caller | None:
+def authenticate(request: Request) -> Principal | None:
     """The token is the caller's name."""
     token = request.headers.get("authorization", "").removeprefix("Bearer ")
     if token == "expired":
         raise TokenRefused("expired", "The token has expired; get a new one.")
-    return Caller(token, token != "reader") if token else None
+    grants = {
+        "reader": Grant(READER_ROLE, STATE),
+        "district loader": Grant(IMPORT_ROLE, OrganizationId("99123450000000")),
+    }
+    grant = grants.get(token, Grant(IMPORT_ROLE, STATE))
+    return Principal(token, (grant,), datetime.max.replace(tzinfo=UTC), "a token") if token else None
 
 
 @pytest.fixture
@@ -211,7 +212,12 @@ async def test_when_waiting_bodies_fill_their_memory_the_next_is_asked_to_come_a
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("token", "status", "challenge"),
-    [(None, 401, "Bearer"), ("expired", 401, 'Bearer error="invalid_token"'), ("reader", 403, None)],
+    [
+        (None, 401, "Bearer"),
+        ("expired", 401, 'Bearer error="invalid_token"'),
+        ("reader", 403, None),
+        ("district loader", 403, None),
+    ],
 )
 @pytest.mark.parametrize(("method", "path"), [("POST", PATH), ("GET", PATH), ("GET", f"{PATH}/some-import")])
 async def test_only_loaders_get_in(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -42,7 +43,11 @@ def patch(
 
 def snapshot(tick: int, cells: dict[CellField, CellImage], view: View = SCHOOL) -> Snapshot:
     summary = OrganizationSummary(view.organization, "Cedar Elementary", "school")
-    return Snapshot(view, cursor(tick * 1000), tick, cells, summary)
+    return Snapshot(view, cursor(tick * 1000), tick, 0.0, cells, summary)
+
+
+def settled_after(ticks_finished: int) -> Callable[[Snapshot], bool]:
+    return lambda snapshot: snapshot.tick <= ticks_finished
 
 
 def told(subscriber: Subscriber) -> list[tuple[str, str, int]]:
@@ -58,10 +63,10 @@ def told(subscriber: Subscriber) -> list[tuple[str, str, int]]:
     ]
 
 
-def begun(*snapshots: Snapshot, ticks_finished: int = 0) -> Subscriber:
+def begun(*snapshots: Snapshot, ticks_finished: int = 10) -> Subscriber:
     subscriber = Subscriber([one.view for one in snapshots])
     subscriber.put_due = False
-    subscriber.begin(snapshots, ticks_finished)
+    subscriber.begin(snapshots, settled_after(ticks_finished))
     return subscriber
 
 
@@ -99,7 +104,7 @@ def test_a_change_during_the_snapshots_read_is_told_after_it() -> None:
     subscriber.offer(patch(1, {ELA: image(8)}))
     assert subscriber.take() is None  # the put comes first
     subscriber.put_due = False
-    subscriber.begin([snapshot(1, {ELA: image(7)})], ticks_finished=1)
+    subscriber.begin([snapshot(1, {ELA: image(7)})], settled_after(1))
     assert told(subscriber) == [("g1.1000", SCHOOL.organization, 8)]
 
 
@@ -107,7 +112,7 @@ def test_a_change_that_the_snapshot_has_already_is_not_told_again() -> None:
     subscriber = Subscriber([SCHOOL])
     subscriber.offer(patch(1, {ELA: image(7), MATH: image(3)}))
     subscriber.put_due = False
-    subscriber.begin([snapshot(1, {ELA: image(7), MATH: image(2)})], ticks_finished=1)
+    subscriber.begin([snapshot(1, {ELA: image(7), MATH: image(2)})], settled_after(1))
     assert told(subscriber) == [("g1.1000", SCHOOL.organization, 3)]
 
 
@@ -224,7 +229,10 @@ def test_whatever_the_interleaving_a_subscriber_ends_with_the_latest_and_never_g
             in_flight = None
         if step == begun_at:
             subscriber.put_due = False
-            subscriber.begin([snapshot(tick, {ELA: image(version)})], tick if in_flight is None else tick - 1)
+            subscriber.begin(
+                [snapshot(tick, {ELA: image(version)})],
+                settled_after(tick if in_flight is None else tick - 1),
+            )
             shown = version
         if step > begun_at and chance.random() < 0.5:
             for _, _, seen in told(subscriber):
