@@ -24,7 +24,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 entities = typer.Typer(help="The organization directory.", no_args_is_help=True)
+topics = typer.Typer(help="Kafka topics.", no_args_is_help=True)
 app.add_typer(entities, name="entities")
+app.add_typer(topics, name="topics")
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program, and nothing else.")]
 KafkaAddress = Annotated[
@@ -232,6 +234,14 @@ def entities_load(
         )
 
     _run(run)
+
+
+@topics.command("create")
+def topics_create(kafka: KafkaAddress = None, partitions: Partitions = 8) -> None:
+    """Create the topics that are missing."""
+    from cli.create_topics import create_topics
+
+    _run(lambda: create_topics(StateFolder().address(kafka, "kafka", "--kafka HOST:PORT"), partitions))
 
 
 @app.command()

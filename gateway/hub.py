@@ -353,7 +353,8 @@ class Hub:
         if failed:
             forget()
         else:
-            asyncio.get_running_loop().call_later(SNAPSHOT_SECONDS, forget)
+            # A little later than that, or a coarse timer would find it not settled yet.
+            asyncio.get_running_loop().call_later(SNAPSHOT_SECONDS * 1.1, forget)
 
     def _enter(self, state: HubState) -> None:
         if state is self.state:

@@ -70,7 +70,9 @@ class ExamResult(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True
     school_year: Annotated[int, Meta(ge=2000, le=2199, description="the year in which the school year ends")]
     status: Status
     status_date: UtcTime
-    sequence: Annotated[int, Meta(ge=0, le=2**63 - 1, description="import sequence; breaks ties of status_date")]
+    sequence: Annotated[
+        int, Meta(ge=0, le=2**63 - 1, description="import sequence; breaks ties of status_date")
+    ]
     student_id: Annotated[str, Meta(min_length=1, max_length=65)] | None = None
     school: CdsCode | None = None
     grade: GradeCode | None = None

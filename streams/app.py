@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
 import faust
@@ -53,6 +55,7 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
         topic_disable_leader=True,
         topic_allow_declare=False,
         web_enabled=False,
+        datadir=Path(tempfile.gettempdir()) / "score-streams",  # Faust makes it; nothing of ours is in it
         producer_acks=-1,
         key_serializer="raw",
         value_serializer="raw",

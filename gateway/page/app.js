@@ -41,16 +41,23 @@ async function start() {
     draw(false);
   });
   setInterval(showConnection, 1_000);
-  // The token is in the fragment, which no server ever sees, and leaves the address bar at once.
+  // A new link in the same tab changes nothing but the fragment, and loads nothing.
+  addEventListener("hashchange", async () => {
+    const token = takeToken();
+    if (token) await signIn(token);
+  });
+  const token = takeToken();
+  await (token ? signIn(token) : open());
+}
+
+// The token is in the fragment, which no server ever sees, and leaves the address bar at once.
+function takeToken() {
   const fragment = new URLSearchParams(location.hash.slice(1));
   const token = fragment.get("token");
-  if (token) {
-    fragment.delete("token");
-    history.replaceState(null, "", location.pathname + location.search + (fragment.size ? `#${fragment}` : ""));
-    await signIn(token);
-  } else {
-    await open();
-  }
+  if (!token) return undefined;
+  fragment.delete("token");
+  history.replaceState(null, "", location.pathname + location.search + (fragment.size ? `#${fragment}` : ""));
+  return token;
 }
 
 async function signIn(token) {

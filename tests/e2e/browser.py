@@ -48,6 +48,7 @@ class Page:
         self._to, self._from = to_browser, from_browser
         self._buffer = b""
         self._number = 0
+        self._loaded = False
         self._session: str | None = None
         self.console: list[str] = []
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
@@ -68,8 +69,11 @@ class Page:
         self._call("Emulation.setEmulatedMedia", features=[scheme])
 
     def open(self, address: str) -> None:
-        """Go to an address."""
-        self._call("Page.navigate", url=address)
+        """Go to an address, and return when it has loaded; at once when only the fragment differs."""
+        self._loaded = False
+        if "loaderId" in self._call("Page.navigate", url=address):
+            while not self._loaded:
+                self._note(self._read())
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page; promises are awaited."""
@@ -121,6 +125,7 @@ class Page:
 
     def _note(self, event: dict[str, Any]) -> None:
         details = event.get("params", {})
+        self._loaded = self._loaded or event.get("method") == "Page.loadEventFired"
         if event.get("method") == "Runtime.exceptionThrown":
             self.console.append(str(details["exceptionDetails"]))
         elif event.get("method") == "Log.entryAdded" and details["entry"]["level"] == "error":
