@@ -20,6 +20,7 @@ import time
 from collections import defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 import httpx
 from confluent_kafka import Producer
@@ -56,8 +57,14 @@ def subscriber() -> None:
             elif line.startswith("data:") and event in {"put", "patch"}:
                 for organization in json.loads(line[5:])["organizations"]:
                     for cell in organization["cells"]:
-                        print(organization["id"], cell["results"], f"{now:.6f}", flush=False)
-                print("frame", 0, 0, flush=True)
+                        print(
+                            organization["id"],
+                            cell["school_year"],
+                            cell["results"],
+                            f"{now:.6f}",
+                            flush=False,
+                        )
+                print("frame", 0, 0, 0, flush=True)
 
 
 def students_on_partition(pseudonyms: Pseudonymizer, wanted: int) -> list[list[tuple[str, StudentKey]]]:
@@ -78,7 +85,7 @@ def murmur2_partition(key: bytes) -> int:
     return int((murmur2(key) & 0x7FFFFFFF) % PARTITIONS)
 
 
-def one_run(stack: LocalStack, rate: float, seconds: float, number: int) -> list[float]:
+def one_run(stack: LocalStack, folder: Path, rate: float, seconds: float, number: int) -> list[float]:
     """Latencies in milliseconds of one run, warm-up left out."""
     county = plan_county(SCHOOLS, seed=1)
     schools = [school.cds for school in county.schools]
@@ -88,21 +95,13 @@ def one_run(stack: LocalStack, rate: float, seconds: float, number: int) -> list
     events = int(rate * seconds)
     students = students_on_partition(pseudonyms, events // PARTITIONS + SCHOOLS)
     token = issue_token(stack.state, subject="bench", roles=[READER_ROLE], organizations=[STATE], minutes=60)
-    watcher = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "bench.latency",
-            "--subscriber",
-            stack.gateway_url,
-            token,
-            *(f"school/{s}" for s in schools),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert watcher.stdout is not None
-    while not watcher.stdout.readline().startswith("frame"):
+    # Into a file: a pipe that nobody reads while we produce would stop the subscriber.
+    log = folder / f"frames-{number}.txt"
+    command = [sys.executable, "-m", "bench.latency", "--subscriber", stack.gateway_url, token]
+    with log.open("w") as out:
+        watcher = subprocess.Popen([*command, *(f"school/{school}" for school in schools)], stdout=out)
+    frames = log.open()
+    while not next_line(frames, watcher).startswith("frame"):
         pass
     producer = Producer(
         {
@@ -150,8 +149,8 @@ def one_run(stack: LocalStack, rate: float, seconds: float, number: int) -> list
     shown: dict[str, int] = defaultdict(int)
     left = events
     while left:
-        organization, results, moment_text = watcher.stdout.readline().split()
-        if organization == "frame":
+        organization, cell_year, results, moment_text = next_line(frames, watcher).split()
+        if int(cell_year) != year:
             continue
         for index in range(shown[organization], int(results)):
             moment = due[organization][index]
@@ -162,6 +161,19 @@ def one_run(stack: LocalStack, rate: float, seconds: float, number: int) -> list
     watcher.kill()
     watcher.wait()
     return latencies
+
+
+def next_line(file: TextIO, writer: subprocess.Popen[bytes]) -> str:
+    """The next whole line of a file that is still written."""
+    line = ""
+    while not line.endswith("\n"):
+        more = file.readline()
+        if not more:
+            if writer.poll() is not None:
+                raise SystemExit("the subscriber has ended; see its message above")
+            time.sleep(0.005)
+        line += more
+    return line
 
 
 def main() -> None:
@@ -183,8 +195,9 @@ def main() -> None:
         kafka=kafka, redis="embedded", state=StateFolder(folder / "state"), partitions=PARTITIONS
     ) as stack:
         load_entities([entries], stack.kafka, stack.redis_url, as_json=True)
+        time.sleep(2.0)  # the gateway looks for a new directory each second
         for number in range(options.runs):
-            latencies = sorted(one_run(stack, options.rate, options.seconds, number))
+            latencies = sorted(one_run(stack, folder, options.rate, options.seconds, number))
             runs.append(latencies)
             print(
                 f"run {number + 1}: " + ", ".join(f"p{p} {at(latencies, p):.1f} ms" for p in (50, 95, 99)),

@@ -12,6 +12,7 @@ import os
 import sys
 
 import faust
+import uvloop
 from prometheus_client import start_http_server
 
 from schemas.errors import InvalidInput, ScoreStreamError
@@ -46,6 +47,10 @@ def main() -> int:
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     worker = faust.Worker(app, loglevel="INFO", override_logging=False, quiet=True, redirect_stdouts=False)
+    # Faust's consumer runs a loop in a thread of its own; the policy is what reaches that one, too.
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    # Two loops share the interpreter: by default one may hold it for 5 ms while the other has a batch to send.
+    sys.setswitchinterval(0.0005)
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker.loop = loop

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,20 +41,67 @@ def chromium() -> str | None:
     return next((path for name in _NAMES if (path := shutil.which(name))), None)
 
 
-class Page:
-    """One tab."""
+class Pipe:
+    """Commands out, answers and events in: JSON, each ended by a zero byte."""
 
     def __init__(self, to_browser: int, from_browser: int) -> None:
         self._to, self._from = to_browser, from_browser
         self._buffer = b""
         self._number = 0
-        self._loaded = False
+
+    def call(
+        self,
+        method: str,
+        parameters: dict[str, Any],
+        session: str | None,
+        note: Callable[[dict[str, Any]], None],
+    ) -> dict[str, Any]:
+        """The answer to a command; events that come before it go to ``note``."""
+        self._number += 1
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if session is not None:
+            message["sessionId"] = session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self.read()
+            if answer.get("id") == self._number:
+                if "error" in answer:
+                    raise AssertionError(f"{method}: {answer['error']}")
+                result: dict[str, Any] = answer["result"]
+                return result
+            note(answer)
+
+    def read(self) -> dict[str, Any]:
+        """The next message."""
+        while b"\0" not in self._buffer:
+            ready, _, _ = select.select([self._from], [], [], 30)
+            assert ready, "the browser does not answer"
+            self._buffer += os.read(self._from, 1 << 20)
+        one, _, self._buffer = self._buffer.partition(b"\0")
+        message: dict[str, Any] = json.loads(one)
+        return message
+
+
+class Page:
+    """One tab in a profile of its own: no cookie of another test is there."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe = pipe
         self._session: str | None = None
+        self._loaded = False
         self.console: list[str] = []
-        target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        self._context = self._call("Target.createBrowserContext")["browserContextId"]
+        target = self._call("Target.createTarget", url="about:blank", browserContextId=self._context)[
+            "targetId"
+        ]
         self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
+
+    def close(self) -> None:
+        """Close the tab and forget its profile."""
+        self._session = None
+        self._call("Target.disposeBrowserContext", browserContextId=self._context)
 
     def show_as(self, width: int, height: int, *, dark: bool = False) -> None:
         """The size of the window and the colours that the user prefers."""
@@ -73,7 +120,7 @@ class Page:
         self._loaded = False
         if "loaderId" in self._call("Page.navigate", url=address):
             while not self._loaded:
-                self._note(self._read())
+                self._note(self._pipe.read())
 
     def evaluate(self, expression: str) -> Any:
         """The value of a JavaScript expression in the page; promises are awaited."""
@@ -109,21 +156,11 @@ class Page:
         file.write_bytes(base64.b64decode(image["data"]))
 
     def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        self._number += 1
-        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
-        if self._session is not None:
-            message["sessionId"] = self._session
-        os.write(self._to, json.dumps(message).encode() + b"\0")
-        while True:
-            answer = self._read()
-            if answer.get("id") == self._number:
-                if "error" in answer:
-                    raise AssertionError(f"{method}: {answer['error']}")
-                result: dict[str, Any] = answer["result"]
-                return result
-            self._note(answer)
+        return self._pipe.call(method, parameters, self._session, self._note)
 
     def _note(self, event: dict[str, Any]) -> None:
+        if event.get("sessionId") != self._session:
+            return
         details = event.get("params", {})
         self._loaded = self._loaded or event.get("method") == "Page.loadEventFired"
         if event.get("method") == "Runtime.exceptionThrown":
@@ -131,19 +168,10 @@ class Page:
         elif event.get("method") == "Log.entryAdded" and details["entry"]["level"] == "error":
             self.console.append(f"{details['entry']['text']} {details['entry'].get('url', '')}")
 
-    def _read(self) -> dict[str, Any]:
-        while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._from], [], [], 30)
-            assert ready, "the browser does not answer"
-            self._buffer += os.read(self._from, 1 << 20)
-        one, _, self._buffer = self._buffer.partition(b"\0")
-        message: dict[str, Any] = json.loads(one)
-        return message
-
 
 @contextlib.contextmanager
-def browser(binary: str) -> Iterator[Page]:
-    """A browser with one empty tab; it is gone afterwards."""
+def browser(binary: str) -> Iterator[Pipe]:
+    """A running browser; ``Page`` opens a tab in it. It is gone afterwards."""
     commands_out, commands_in = os.pipe()
     answers_out, answers_in = os.pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
@@ -159,7 +187,7 @@ def browser(binary: str) -> Iterator[Page]:
         os.close(commands_out)
         os.close(answers_in)
         try:
-            yield Page(commands_in, answers_out)
+            yield Pipe(commands_in, answers_out)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from e2e.browser import Page, browser, chromium
+from e2e.browser import Page, Pipe, browser, chromium
 from fake_worker import FakeWorker, scored
 from integration.gateway_fixtures import (
     DISTRICT,
@@ -49,13 +49,20 @@ def gateway(redis: RedisServer, worker: FakeWorker) -> Iterator[GatewayProcess]:
         yield running
 
 
-@pytest.fixture
-def page() -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def running_browser() -> Iterator[Pipe]:
     binary = chromium()
     assert binary is not None
-    with browser(binary) as opened:
-        opened.show_as(1280, 900)
-        yield opened
+    with browser(binary) as pipe:
+        yield pipe
+
+
+@pytest.fixture
+def page(running_browser: Pipe) -> Iterator[Page]:
+    opened = Page(running_browser)
+    opened.show_as(1280, 900)
+    yield opened
+    opened.close()
 
 
 def open_page(page: Page, gateway: GatewayProcess, query: str = f"?school={SCHOOL}") -> None:
