@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import uuid4
 
@@ -24,6 +24,9 @@ _STUDENT: Final = re.compile(
     rb"""|value=["'](?P<before>[^<>"']{1,120})["'][^<>]{0,200}?name=["'](?:StudentIdentifier|SSID)["']"""
     rb"""|"student_id"\s{0,20}:\s{0,20}"(?P<json>[^"]{1,120})"""
 )
+# Dates without a zone count as UTC, so a report of today may be hours ahead. A date further off would be the newest
+# version for that long, and every correction until then would be stale.
+_CLOCKS_DIFFER: Final = timedelta(days=1)
 # A shorter identifier would mask digits that mean nothing.
 _SHORTEST_MASKED: Final = 4
 
@@ -60,6 +63,10 @@ def judge(
         return Submission(record, Outcome.REJECTED)
     event = reading.event
     record = replace(record, warnings=reading.warnings)
+    if event.status_date > sender.now + _CLOCKS_DIFFER:
+        fault = _future(document, event)
+        record = replace(record, status=ImportStatus.BAD_DATA, errors=(fault,))
+        return Submission(record, Outcome.REJECTED)
     if event.status == "reset" or event.school in schools:  # a reset takes away, wherever it was
         return Submission(record, Outcome.ACCEPTED)
     if earlier is not None:
@@ -95,6 +102,15 @@ def _duplicate(document: Document, digest: str, sender: Sender, earlier: ImportR
     record = _record(document, digest, sender, earlier.status)
     record = replace(record, errors=earlier.errors, warnings=earlier.warnings)
     return Submission(record, Outcome.DUPLICATE)
+
+
+def _future(document: Document, event: ExamResult) -> FieldError:
+    element = "status_date" if document.content_type == JSON else "Opportunity/@statusDate"
+    return FieldError(
+        element,
+        event.status_date.isoformat(),
+        "in the future; send the time at which the exam got this status",
+    )
 
 
 def _unknown_school(document: Document, event: ExamResult) -> FieldError:

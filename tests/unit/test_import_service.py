@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from datetime import timedelta
 
 import pytest
 from fake_imports import (
@@ -236,6 +237,22 @@ async def test_a_reset_needs_no_known_school(service: ImportService, kafka: Memo
 
     assert statuses([submission]) == [ACCEPTED]
     assert [event.status for _, event in kafka.events(EXAM_RESULTS)] == ["reset"]
+
+
+@pytest.mark.anyio
+async def test_a_status_date_in_the_future_is_refused_because_it_would_outrank_every_correction(
+    service: ImportService, kafka: MemoryPublisher
+) -> None:
+    tomorrow = json(status_date=(NOW + timedelta(hours=23)).isoformat())
+    next_year = json(status_date=(NOW + timedelta(days=365)).isoformat())
+
+    first, second = await service.submit([tomorrow, next_year], "vendor")
+
+    assert statuses([first]) == [ACCEPTED], "a local time without a zone counts as UTC"
+    assert statuses([second]) == [(ImportStatus.BAD_DATA, Outcome.REJECTED)]
+    [fault] = second.record.errors
+    assert (fault.element, "in the future" in fault.error) == ("status_date", True)
+    assert len(kafka.events(EXAM_RESULTS)) == 1
 
 
 @pytest.mark.anyio
