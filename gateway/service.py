@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from redis.exceptions import RedisError
 
 from gateway.credentials import Credentials
-from gateway.hub import Hub, HubState, TablesAway
+from gateway.following import TablesState
+from gateway.hub import Hub, TablesAway
 from gateway.images import View
 from gateway.metrics import Metrics
 from gateway.permissions import Forbidden, visibility
@@ -60,9 +61,9 @@ class Gateway:
             reasons.append("the gateway is shutting down")
         if not self.alive():
             reasons.append("the hub has stopped")
-        elif self.hub.state is HubState.WARMING:
+        elif self.hub.state is TablesState.WARMING:
             reasons.append("the tables are being filled")
-        elif self.hub.state is HubState.AWAY:
+        elif self.hub.state is TablesState.AWAY:
             reasons.append("the tables are not followed")
         try:
             async with asyncio.timeout(_READY_SECONDS):

@@ -8,7 +8,8 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
 from gateway import sse
-from gateway.hub import Hub, HubState, TablesAway
+from gateway.following import TablesState
+from gateway.hub import Hub, TablesAway
 from gateway.images import Batch, Snapshot, View, patch_frame, put_frames
 from gateway.metrics import Metrics
 from gateway.subscriber import Frame, Subscriber
@@ -57,7 +58,7 @@ class Stream:
                     self.reason = subscriber.closing
                     yield self._count(Frame("bye", _goodbye(self.reason)))
                     return
-                if subscriber.put_due and self.hub.state is HubState.LIVE:
+                if subscriber.put_due and self.hub.state is TablesState.LIVE:
                     for frame in await self._whole(subscriber):
                         yield self._count(frame)
                     continue
@@ -110,7 +111,7 @@ class Stream:
         return [Frame("patch", patch_frame(changed))] if changed else []
 
     def _waiting(self) -> bytes:
-        return sse.WARMING if self.hub.state is HubState.WARMING else sse.AWAY
+        return sse.WARMING if self.hub.state is TablesState.WARMING else sse.AWAY
 
     def _count(self, frame: Frame) -> bytes:
         self.metrics.frames.labels(frame.kind).inc()

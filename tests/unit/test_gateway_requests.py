@@ -110,7 +110,11 @@ def test_answers_say_what_to_do_next() -> None:
 
 
 def test_settings_have_defaults_for_trying_out(tmp_path: Path) -> None:
-    settings = Settings.from_env({"SCORES_JWKS_FILE": str(tmp_path / "jwks.json")})
+    told = {
+        "SCORES_JWKS_FILE": str(tmp_path / "jwks.json"),
+        "SCORES_STUDENT_KEY_SECRET": "a secret of the tests",
+    }
+    settings = Settings.from_env(told)
     assert (settings.environment, settings.port, settings.host) == ("development", 8080, "127.0.0.1")
     assert settings.streams.max_age_seconds == 600
 

@@ -1,0 +1,177 @@
+"""Following the tables: reads every partition's change notices, and says what changed, how far, and when all is lost.
+
+Where each partition was left is kept over interruptions, so that after an outage it goes on from there; only when notices
+may really have been lost does everybody start over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Final, Protocol
+
+import msgspec
+from redis.exceptions import RedisError
+
+from gateway.directory import OrganizationList
+from gateway.tables import Notices, Serving, Tables
+from schemas.changes import decode_changes
+from schemas.errors import ScoreStreamError
+from schemas.keys import PartitionKeys
+
+logger = logging.getLogger(__name__)
+
+_BLOCK_SECONDS: Final = 0.5  # how old "complete as of" may be when nothing happens
+_WATCH_SECONDS: Final = 1.0  # how soon a flipped generation or a changed directory is noticed
+_WARMING_SECONDS: Final = 0.5
+_SHORTEST_PAUSE_SECONDS: Final = 0.2
+_LONGEST_PAUSE_SECONDS: Final = 2.0
+
+
+class TablesState(Enum):
+    """How the gateway stands with the tables."""
+
+    LIVE = "live"
+    WARMING = "warming"  # Redis answers; there are no tables yet
+    AWAY = "away"
+
+
+class Listener(Protocol):
+    """Who is told; all calls come from one event loop and return at once."""
+
+    def changed(self, changes: Mapping[str, Sequence[str]]) -> None:
+        """Cells changed: their names by organization."""
+
+    def lost(self) -> None:
+        """Changes may have been missed, or another generation is served: nothing read before counts."""
+
+    def renamed(self, known: OrganizationList, current: OrganizationList) -> None:
+        """The directory changed."""
+
+    def entered(self, state: TablesState) -> None:
+        """The tables came or went."""
+
+
+class _ServingChanged(ScoreStreamError):
+    """Another generation, or another number of partitions, is served from now on."""
+
+
+class Following:
+    """Where one gateway process stands with the tables."""
+
+    def __init__(self, tables: Tables, listener: Listener) -> None:
+        self.state = TablesState.AWAY
+        self.serving: Serving | None = None
+        self.organizations: OrganizationList | None = None
+        self._tables = tables
+        self._listener = listener
+        self._pause_seconds = _SHORTEST_PAUSE_SECONDS
+        self._positions: list[bytes | None] = []
+        self._reached_ms: list[int] = []  # by partition: every change up to then was told
+        self._complete_ms: list[int | None] = []
+
+    def reached_ms(self) -> int:
+        """Every change up to this time (Redis time) was told to the listener."""
+        return min(self._reached_ms)
+
+    def complete_ms(self) -> int | None:
+        """The time before which everything produced was applied and told; None until every partition has said so."""
+        known = [moment for moment in self._complete_ms if moment is not None]
+        return min(known) if len(known) == len(self._complete_ms) else None
+
+    async def run(self) -> None:
+        """Follow until cancelled; whatever goes wrong with the tables is mended by going on where we were."""
+        while True:
+            try:
+                await self._follow()
+            except* _ServingChanged:
+                pass
+            except* (RedisError, OSError, ScoreStreamError) as group:
+                if self._pause_seconds == _SHORTEST_PAUSE_SECONDS:
+                    logger.warning("the tables cannot be followed error=%r", group.exceptions[0])
+                self._enter(TablesState.AWAY)
+            if self.state is TablesState.AWAY:
+                await asyncio.sleep(self._pause_seconds * random.uniform(0.8, 1.2))
+                self._pause_seconds = min(self._pause_seconds * 1.5, _LONGEST_PAUSE_SECONDS)
+
+    async def _follow(self) -> None:
+        self.organizations = await self._tables.organizations(self.organizations)
+        serving = await self._tables.serving()
+        while serving is None:
+            self._enter(TablesState.WARMING)
+            await asyncio.sleep(_WARMING_SECONDS)
+            self.organizations = await self._tables.organizations(self.organizations)
+            serving = await self._tables.serving()
+        await self._begin(serving)
+        async with asyncio.TaskGroup() as group:
+            for partition, keys in enumerate(serving.partition_keys()):
+                group.create_task(self._read_partition(partition, keys))
+            group.create_task(self._watch(serving))
+
+    async def _begin(self, serving: Serving) -> None:
+        """Take up every partition where we left it; in a generation that is new to us, at its newest notice."""
+        known = serving == self.serving
+        positions: list[bytes | None] = self._positions if known else [None] * serving.partitions
+        reads = await asyncio.gather(
+            *(
+                self._tables.read_notices(keys, position)
+                for keys, position in zip(serving.partition_keys(), positions, strict=True)
+            )
+        )
+        if not known:
+            self.serving = serving
+            self._positions = positions
+            self._reached_ms = [read.read_ms for read in reads]
+            self._complete_ms = [None] * serving.partitions
+            self._listener.lost()
+        for partition, read in enumerate(reads):
+            self._take_in(partition, read)
+        self._pause_seconds = _SHORTEST_PAUSE_SECONDS
+        self._enter(TablesState.LIVE)
+        logger.info(
+            "following the tables generation=%s partitions=%d", serving.generation, serving.partitions
+        )
+
+    async def _read_partition(self, partition: int, keys: PartitionKeys) -> None:
+        while True:
+            last = self._positions[partition]
+            assert last is not None
+            await self._tables.wait_for_notice(keys, last, _BLOCK_SECONDS)
+            more = True
+            while more:
+                read = await self._tables.read_notices(keys, self._positions[partition])
+                self._take_in(partition, read)
+                more = read.more
+
+    def _take_in(self, partition: int, read: Notices) -> None:
+        lost = read.gap
+        for packed in read.packed:
+            try:
+                self._listener.changed(decode_changes(packed))
+            except msgspec.MsgspecError:
+                lost = True
+        if lost:
+            logger.warning("change notices were lost, sending everything anew partition=%d", partition)
+            self._listener.lost()
+        self._positions[partition] = read.last
+        if not read.more:
+            self._reached_ms[partition] = read.read_ms
+            self._complete_ms[partition] = read.complete_ms
+
+    async def _watch(self, serving: Serving) -> None:
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if await self._tables.serving() != serving:
+                raise _ServingChanged("another generation is served")
+            known = self.organizations
+            self.organizations = await self._tables.organizations(known)
+            if known is not None and self.organizations is not known:
+                self._listener.renamed(known, self.organizations)
+
+    def _enter(self, state: TablesState) -> None:
+        if state is not self.state:
+            self.state = state
+            self._listener.entered(state)
