@@ -89,7 +89,7 @@ def one_run(stack: LocalStack, folder: Path, rate: float, seconds: float, number
     """Latencies in milliseconds of one run, warm-up left out."""
     county = plan_county(SCHOOLS, seed=1)
     schools = [school.cds for school in county.schools]
-    pseudonyms = Pseudonymizer(stack.state.student_key_secret().encode())
+    pseudonyms = Pseudonymizer(stack.environment["SCORES_STUDENT_KEY_SECRET"].encode())
     year = 2021 + number  # a school year of its own for each run: cells start empty
     assessment = load_registry().natural_id("ELA-SUM", Grade("05"), year)
     events = int(rate * seconds)

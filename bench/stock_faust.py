@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import faust
 import msgspec
@@ -55,6 +57,7 @@ app = faust.App(
     topic_disable_leader=True,
     topic_allow_declare=False,
     web_enabled=False,
+    datadir=Path(tempfile.gettempdir()) / "stock-faust",
 )
 results = app.topic(EXAM_RESULTS, key_serializer="raw", value_serializer="raw")
 redis = Redis.from_url(REDIS_URL)

@@ -83,7 +83,7 @@ class _Season(threading.Thread):
         self._produce: Callable[[], SeasonRun] = lambda: run_season(
             kafka=stack.kafka,
             redis_url=stack.redis_url,
-            secret=stack.state.student_key_secret().encode(),
+            secret=stack.environment["SCORES_STUDENT_KEY_SECRET"].encode(),
             options=options,
             rate=rate,
             stop=stop,

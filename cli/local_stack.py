@@ -98,7 +98,7 @@ class LocalStack:
         return {
             "SCORES_KAFKA": self.kafka,
             "SCORES_REDIS_URL": self.redis_url,
-            "SCORES_STUDENT_KEY_SECRET": self.state.student_key_secret(),
+            "SCORES_STUDENT_KEY_SECRET": self.state.student_key_secret_from(os.environ),
             "SCORES_GATEWAY_HOST": "127.0.0.1",
             "SCORES_GATEWAY_PORT": port,
             "SCORES_JWKS_FILE": str(self.issuer.jwks_file),

@@ -10,10 +10,10 @@ import os
 import sys
 
 from gateway.app import create_app
-from gateway.logs import configure_logging
 from gateway.server import Server, configure, listening_socket
 from gateway.settings import Settings
 from schemas.errors import InvalidInput
+from schemas.logs import configure_logging
 
 logger = logging.getLogger("gateway")
 

@@ -9,6 +9,7 @@
     ├── AggregateUnderflow     retracting more than was applied: the state is not the sum of its history
     ├── Fenced                 another worker has claimed this partition
     ├── PositionMoved          this batch does not start where the partition stands
+    ├── TablesLost             Redis no longer has the position it had a moment ago
     ├── LogReplaced            the topic behind the stored positions is not the topic we read
     └── DependencyUnavailable  Kafka or Redis did not answer within its budget
 
@@ -63,6 +64,10 @@ class Fenced(ScoreStreamError):
 
 class PositionMoved(ScoreStreamError):
     """The batch was not fetched from the partition's stored position; nothing was written."""
+
+
+class TablesLost(ScoreStreamError):
+    """Redis has lost this partition's tables while we wrote them; a fresh start reads the log again from its beginning."""
 
 
 class LogReplaced(ScoreStreamError):

@@ -2,7 +2,7 @@
 
 Layout of one partition of one generation:
 
-    {g1.3}:position        hash    next offset, epoch, owner, log identity, watermark
+    {g1.3}:position        hash    next offset, epoch, owner, log identity, complete_ms, changed_ms
     {g1.3}:exams:<bucket>  hash    <student key, 12 bytes><year>:<test>:<grade> -> packed exams (streams.scoring)
     {g1.3}:cells:<cds>     hash    <year>:<test>:<grade> -> changed-at + packed cell (this partition's share)
     {g1.3}:changes         stream  one entry per applied batch: which cells changed

@@ -29,7 +29,16 @@ def topics(result_partitions: int) -> tuple[Topic, ...]:
     never one shorter than a season.
     """
     return (
-        Topic(EXAM_RESULTS, result_partitions, {"cleanup.policy": "delete", "retention.ms": _FOREVER_MS}),
+        Topic(
+            EXAM_RESULTS,
+            result_partitions,
+            # The time up to which results are complete is taken from records: the broker's clock, not each producer's.
+            {
+                "cleanup.policy": "delete",
+                "retention.ms": _FOREVER_MS,
+                "message.timestamp.type": "LogAppendTime",
+            },
+        ),
         Topic(ORGANIZATIONS, 4, {"cleanup.policy": "compact"}),
         Topic(AGGREGATE_CHANGES, result_partitions, {"cleanup.policy": "compact"}),
         Topic(REJECTED, 4, {"cleanup.policy": "delete", "retention.ms": _FOREVER_MS}),

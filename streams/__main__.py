@@ -16,6 +16,7 @@ import uvloop
 from prometheus_client import start_http_server
 
 from schemas.errors import InvalidInput, ScoreStreamError
+from schemas.logs import configure_logging
 from streams.app import create_app
 from streams.log import describe_log
 from streams.metrics import Metrics
@@ -28,9 +29,7 @@ def main() -> int:
     """Run a worker; returns the exit status."""
     try:
         settings = Settings.from_env(os.environ)
-        logging.basicConfig(
-            level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
-        )
+        configure_logging(settings.log_format)
         logging.getLogger("aiokafka").setLevel(logging.WARNING)
         log = describe_log(settings.kafka, settings.dependency_budget_seconds)
     except InvalidInput as error:

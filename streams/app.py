@@ -28,7 +28,7 @@ from streams.rejected import RejectedTopic
 from streams.settings import Settings
 from streams.tables import Tables
 from streams.transport import Consumer, ConsumerThread
-from streams.worker import Worker, prepare
+from streams.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
     organizations = app.topic(ORGANIZATIONS, acks=False)
     rejected = app.topic(REJECTED, acks=False)
 
-    directory = DirectoryStore(redis, log.organization_ends)
+    directory = DirectoryStore(redis, log.directory_identity, log.organization_ends)
     reader = Reader(
         load_registry(),
         Pseudonymizer(settings.student_key_secret.reveal()),
@@ -79,16 +79,13 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
         directory=directory,
         rejected=RejectedTopic(rejected, metrics),
         metrics=metrics,
+        partitions=log.partitions,
     )
 
     Consumer.positions = staticmethod(worker.positions)
     Consumer.sought = staticmethod(worker.sought)
     Consumer.batch_records = settings.batch_records
     ConsumerThread.fetch_wait_ms = settings.fetch_wait_ms
-
-    @app.task  # type: ignore[untyped-decorator]  # Faust's decorators for tasks and timers have no types
-    async def _prepare() -> None:
-        await prepare(redis, log.partitions)
 
     async def apply(batch: Batch) -> None:
         seek_to = await worker.apply(batch)
@@ -107,14 +104,15 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
             await directory.apply(batch)
             await directory.refresh()
 
-    @app.timer(1.0)  # type: ignore[untyped-decorator]
+    @app.timer(1.0)  # type: ignore[untyped-decorator]  # Faust's decorator for timers has no types
     async def _report_progress() -> None:
         up_to_ms = int(time.time() * 1000) - settings.fetch_wait_ms - _PROGRESS_MARGIN_MS
         consumer = _consumer(app)
         caught_up = {
             number
-            for number, position in worker.applied_positions().items()
-            if (consumer.highwater(TP(EXAM_RESULTS, number)) or 0) <= position
+            for number, position in worker.positions_now().items()
+            # No end is known before the first fetch; then nothing can be said.
+            if (end := consumer.highwater(TP(EXAM_RESULTS, number))) is not None and end <= position
         }
         await worker.report_progress(frozenset(caught_up), up_to_ms)
         await directory.refresh()
@@ -123,7 +121,7 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
 
         @app.timer(settings.commit_seconds)  # type: ignore[untyped-decorator]
         async def _commit_for_dashboards() -> None:
-            positions = {TP(EXAM_RESULTS, number): at for number, at in worker.applied_positions().items()}
+            positions = {TP(EXAM_RESULTS, number): at for number, at in worker.positions_now().items()}
             # Missing commits cost nothing: the position is in Redis.
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(_consumer(app).commit_positions(positions), _COMMIT_LIMIT_SECONDS)

@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
-from schemas.errors import DependencyUnavailable, ScoreStreamError
+from schemas.errors import DependencyUnavailable, LogReplaced, ScoreStreamError
 from schemas.events import decode_organization
 from schemas.keys import ORGANIZATIONS, ORGANIZATIONS_POSITION, ORGANIZATIONS_VERSION
 from schemas.organizations import Directory
+from schemas.topics import ORGANIZATIONS as ORGANIZATIONS_TOPIC
 from streams.partitions import Batch
 from streams.tables import load_script
 
@@ -27,17 +28,28 @@ class DirectoryStore:
     Entries are absolute and the position moves in the same script, so a repeated batch changes nothing.
     """
 
-    def __init__(self, redis: Redis, ends: Mapping[int, int]) -> None:
-        """``ends``: where each partition of the organizations topic ended when this worker started."""
+    def __init__(self, redis: Redis, log_identity: str, ends: Mapping[int, int]) -> None:
+        """``log_identity`` names the organizations topic; ``ends``: where each partition of the organizations topic ended when this worker started."""
         self.directory = Directory()
         self._redis = redis
+        self._log_identity = log_identity
         self._ends = dict(ends)
         self._apply = load_script(redis, "apply_directory")
         self._version: bytes | str | None = None
 
     async def positions(self) -> dict[int, int]:
-        """Next offset by partition of the organizations topic."""
+        """Next offset by partition of the organizations topic.
+
+        Raises:
+            LogReplaced: they were read from another topic of that name.
+        """
         stored = await self._redis.hgetall(ORGANIZATIONS_POSITION)
+        log = stored.pop(b"log", self._log_identity.encode())
+        if log != self._log_identity.encode():
+            raise LogReplaced(
+                f"the directory was read from log {log!r}, but {ORGANIZATIONS_TOPIC} is now {self._log_identity}: it was deleted "
+                f"and created again, or this is another cluster. Delete {ORGANIZATIONS_POSITION} in Redis to read it anew"
+            )
         return {int(partition): int(offset) for partition, offset in stored.items()}
 
     async def apply(self, batch: Batch) -> None:
@@ -63,7 +75,13 @@ class DirectoryStore:
             pairs += (entry.cds, record.value)
         reply = await self._apply(
             keys=[ORGANIZATIONS, ORGANIZATIONS_VERSION, ORGANIZATIONS_POSITION],
-            args=[batch.partition, "" if position is None else position, batch.next, *pairs],
+            args=[
+                self._log_identity,
+                batch.partition,
+                "" if position is None else position,
+                batch.next,
+                *pairs,
+            ],
         )
         if reply[0] != b"applied":
             raise ScoreStreamError(

@@ -19,10 +19,11 @@ _ANSWER_SECONDS = 5.0
 class Log:
     """The log that a worker reads.
 
-    ``identity`` is cluster id and topic id: offsets of a topic that was deleted and created again mean something else.
+    Both identities are cluster id and topic id: offsets of a topic that was deleted and created again mean something else.
     """
 
     identity: str
+    directory_identity: str
     partitions: int
     organization_ends: Mapping[int, int]
 
@@ -40,9 +41,12 @@ def describe_log(kafka: str, budget_seconds: float) -> Log:
             metadata = admin.list_topics(timeout=_ANSWER_SECONDS)
             missing = [name for name in (EXAM_RESULTS, ORGANIZATIONS) if name not in metadata.topics]
             if not missing:
-                identity = f"{metadata.cluster_id or '-'}/{_topic_id(admin)}"
+                results, directory = (
+                    f"{metadata.cluster_id or '-'}/{_topic_id(admin, name)}"
+                    for name in (EXAM_RESULTS, ORGANIZATIONS)
+                )
                 ends = _ends(kafka, metadata.topics[ORGANIZATIONS].partitions)
-                return Log(identity, len(metadata.topics[EXAM_RESULTS].partitions), ends)
+                return Log(results, directory, len(metadata.topics[EXAM_RESULTS].partitions), ends)
             problem = f"the topic {missing[0]} does not exist there; `scores topics create` makes it"
         except KafkaException as error:
             problem = str(error.args[0].str())
@@ -54,10 +58,10 @@ def describe_log(kafka: str, budget_seconds: float) -> Log:
         time.sleep(0.5)
 
 
-def _topic_id(admin: AdminClient) -> str:
+def _topic_id(admin: AdminClient, topic: str) -> str:
     try:
-        described = admin.describe_topics(TopicCollection([EXAM_RESULTS]), request_timeout=2.0)
-        return str(described[EXAM_RESULTS].result(timeout=3.0).topic_id)
+        described = admin.describe_topics(TopicCollection([topic]), request_timeout=2.0)
+        return str(described[topic].result(timeout=3.0).topic_id)
     except (KafkaException, TimeoutError):
         return "-"  # the embedded broker cannot say; its cluster id is new at every start
 

@@ -7,6 +7,7 @@ unexpected throws the whole object away, and the next claim starts from what Red
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -57,6 +58,7 @@ class OwnedPartition:
 
     def __init__(
         self,
+        number: int,
         keys: PartitionKeys,
         claim: Claim,
         *,
@@ -65,6 +67,7 @@ class OwnedPartition:
         reject: Reject,
         refresh_directory: RefreshDirectory,
     ) -> None:
+        self.number = number
         self.keys = keys
         self.claim = claim
         self.start = claim.position or 0  # until something is applied: where the log begins
@@ -74,6 +77,11 @@ class OwnedPartition:
         self._reject = reject
         self._refresh_directory = refresh_directory
         self._cells: dict[CellKey, Cell] = {}
+
+    @property
+    def position(self) -> int:
+        """The next offset to apply."""
+        return self.start if self.claim.position is None else self.claim.position
 
     async def apply(self, batch: Batch) -> Decision | None:
         """Apply a batch; None when all of it was applied before.
@@ -86,7 +94,7 @@ class OwnedPartition:
             PositionMoved: records between the position and this batch are missing.
             Fenced: another worker owns the partition now.
         """
-        position = self.start if self.claim.position is None else self.claim.position
+        position = self.position
         if batch.start < position:
             batch = batch.after(position)
             if not batch.records:
@@ -103,7 +111,8 @@ class OwnedPartition:
             await self._reject(decision.rejected)
         cells = await self._cells_for(touched(decision))
         add_up(decision, cells)
-        complete_ms = max(self.complete_ms, batch.records[-1].timestamp)
+        # Not beyond now: a producer's clock may be ahead, where the broker does not set the time itself.
+        complete_ms = max(self.complete_ms, min(batch.records[-1].timestamp, int(time.time() * 1000)))
         await self._tables.apply(
             self.keys,
             self.claim,

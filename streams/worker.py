@@ -5,14 +5,16 @@ Safety never rests here: a stale worker is refused by the script. This class onl
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from faust.types import TP
 from redis.asyncio import Redis
 
-from schemas.errors import Fenced, PositionMoved, ScoreStreamError
+from schemas.errors import Fenced, PositionMoved, ScoreStreamError, TablesLost
 from schemas.identifiers import PartitionId
 from schemas.keys import FIRST_GENERATION, GENERATION, PARTITION_COUNT, Generation, PartitionKeys
 from schemas.topics import EXAM_RESULTS, ORGANIZATIONS
@@ -28,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 # 11,000 entries take about a second; a worker that still waits after a minute had better say so and start again.
 _DIRECTORY_SECONDS = 60.0
+_SETBACKS = 5
+_SETBACK_SECONDS = 0.05  # doubled with each setback in a row, so 3 s in all
 
 
 class Worker:
@@ -42,6 +46,7 @@ class Worker:
         directory: DirectoryStore,
         rejected: RejectedTopic,
         metrics: Metrics,
+        partitions: int,
     ) -> None:
         self._redis = redis
         self._tables = tables
@@ -49,6 +54,8 @@ class Worker:
         self._directory = directory
         self._rejected = rejected
         self._metrics = metrics
+        self._partitions = partitions
+        self._setbacks: Counter[int] = Counter()
         self._owned: dict[int, OwnedPartition] = {}
 
     async def positions(self, assigned: frozenset[TP]) -> Mapping[TP, int | None]:
@@ -56,6 +63,7 @@ class Worker:
 
         Called on every assignment, so also after every rebalance; a claim fences whoever had the partition.
         """
+        await prepare(self._redis, self._partitions)
         await self._directory.refresh()
         generation = Generation(_text(await self._redis.get(GENERATION)) or FIRST_GENERATION)
         organizations = await self._directory.positions()
@@ -99,13 +107,11 @@ class Worker:
             logger.warning("write refused partition=%d epoch=%d", batch.partition, owned.claim.epoch)
             if self._owned.get(batch.partition) is not owned:
                 return None  # our own later claim did it; these records come again from its position
-            generation = owned.keys.generation
-            again = self._owned[batch.partition] = await self._claim(generation, batch.partition)
-            return again.claim.position
+            return await self._claim_again(owned)
         except PositionMoved as error:
             logger.warning("batch out of order partition=%d error=%s", batch.partition, error)
-            again = self._owned[batch.partition] = await self._claim(owned.keys.generation, batch.partition)
-            return again.claim.position
+            return await self._claim_again(owned)
+        self._setbacks.pop(batch.partition, None)
         if decision is not None:
             self._count(batch, decision.outcomes, time.perf_counter() - started)
         return None
@@ -117,13 +123,31 @@ class Worker:
         if self._owned:
             self._metrics.watermark.set(min(owned.complete_ms for owned in self._owned.values()) / 1000)
 
-    def applied_positions(self) -> dict[int, int]:
+    def positions_now(self) -> dict[int, int]:
         """Next offset by owned partition."""
-        return {
-            number: owned.claim.position
-            for number, owned in self._owned.items()
-            if owned.claim.position is not None
-        }
+        return {number: owned.position for number, owned in self._owned.items()}
+
+    async def _claim_again(self, owned: OwnedPartition) -> int:
+        """Take a partition back that is still assigned to us; returns where to seek.
+
+        A zombie that claimed late does this to us once. Again and again means that two workers believe they own it.
+        """
+        number = owned.number
+        self._setbacks[number] += 1
+        if self._setbacks[number] > _SETBACKS:
+            raise Fenced(
+                f"partition {number} was lost {_SETBACKS} times in a row; is another worker assigned to it?"
+            )
+        await asyncio.sleep(_SETBACK_SECONDS * 2 ** self._setbacks[number])
+        again = await self._claim(owned.keys.generation, number)
+        if again.claim.position is None and owned.claim.position is not None:
+            raise TablesLost(
+                f"Redis has lost the tables of partition {number}; it was at {owned.claim.position}. Starting again from the "
+                "beginning of the log"
+            )
+        again.start = owned.start
+        self._owned[number] = again
+        return again.position
 
     async def _claim(self, generation: Generation, number: int) -> OwnedPartition:
         keys = PartitionKeys(generation, PartitionId(number))
@@ -134,6 +158,7 @@ class Worker:
         claim = await self._tables.claim(keys)
         self._metrics.claims.inc()
         return OwnedPartition(
+            number,
             keys,
             claim,
             tables=self._tables,

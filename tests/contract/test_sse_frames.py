@@ -1,7 +1,7 @@
 """The bytes of a stream, compared with golden files, and with what sse-starlette sends for the same stream.
 
 A golden file changes only together with docs/wire-format.md and the changelog. To write them anew after such a change:
-``SCORES_WRITE_GOLDEN=1 make test ARGS=tests/contract/test_sse_frames.py``.
+``RENEW_GOLDEN=1 make test ARGS=tests/contract/test_sse_frames.py``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from schemas.keys import Generation
 
 GOLDEN = Path(__file__).parent / "golden"
 # An environment variable rather than an option: pytest's options belong to conftest.
-WRITE = os.environ.get("SCORES_WRITE_GOLDEN") == "1"
+WRITE = os.environ.get("RENEW_GOLDEN") == "1"
 
 NOON = 1_777_896_000_000  # 2026-05-04T12:00:00Z
 SCHOOL = View(OrganizationId("19990010000101"), VisibilityClass.EXACT)

@@ -242,9 +242,11 @@ class EventReader:
 
     def until(self, kind: str, condition: Callable[[Event], Any] = lambda _: True) -> Event:
         """The next event of a kind that meets the condition; others are passed over."""
+        deadline = time.monotonic() + 20
         while (event := self.next()) is not None:
             if event.kind == kind and condition(event):
                 return event
+            assert time.monotonic() < deadline, f"no such {kind} within 20 s"
         raise AssertionError(f"the stream ended without the expected {kind}")
 
 

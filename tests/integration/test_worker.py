@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,13 @@ def kafka() -> Iterator[EmbeddedKafka]:
 def server() -> Iterator[EmbeddedRedis]:
     with EmbeddedRedis() as running:
         yield running
+
+
+def run_in_thread(produce: Callable[[], SeasonRun]) -> Future[SeasonRun]:
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(produce)
+    pool.shutdown(wait=False)
+    return future
 
 
 def produce_season(
@@ -160,6 +168,26 @@ def test_worker_refuses_tables_that_were_read_from_another_log(server: EmbeddedR
             assert worker.wait(30), "a worker on another log must stop"
             assert "was deleted and created again" in worker.log.read_text()
             assert worker.exit_status == 1
+    store.close()
+
+
+def test_worker_whose_tables_are_lost_stops_and_the_next_rebuilds_them_from_the_log(
+    kafka: EmbeddedKafka, server: EmbeddedRedis, tmp_path: Path
+) -> None:
+    store = Redis.from_url(server.url)
+    with running_worker(kafka.bootstrap_servers, server.url, tmp_path) as worker:
+        first = produce_season(kafka, server)
+        wait_for(lambda: sum(positions(store, PARTITIONS).values()) == first.produced, "all events applied")
+        store.flushall()
+        again = run_in_thread(lambda: produce_season(kafka, server))
+        assert worker.wait(30), "a worker that writes into nothing must stop"
+        assert worker.exit_status == 1 and "has lost the tables" in worker.log.read_text()
+    with running_worker(kafka.bootstrap_servers, server.url, tmp_path):
+        second = again.result()
+        produced = first.produced + second.produced
+        wait_for(lambda: sum(positions(store, PARTITIONS).values()) == produced, "the whole log is applied")
+    # The same season twice: the second time every event is a duplicate.
+    assert compare(first.recount.cells(), live_cells(server.url)) == []
     store.close()
 
 

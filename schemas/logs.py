@@ -1,4 +1,4 @@
-"""Log lines as text or JSON, configured once by ``python -m gateway``."""
+"""Log lines as text or JSON; each process configures them once, in its ``__main__``."""
 
 from __future__ import annotations
 
