@@ -33,6 +33,8 @@ from cli.stack.redis_server import EmbeddedRedis
 from cli.stored_cells import stored_cells
 from cli.verify import compare, counted_cells
 from schemas.assessments import load_registry
+from schemas.identifiers import PartitionId
+from schemas.keys import GENERATION, Generation, PartitionKeys
 from schemas.topics import EXAM_RESULTS, topics
 
 PARTITIONS = 8
@@ -121,12 +123,15 @@ def ours(kafka: str, run: SeasonRun, folder: Path, number: int) -> Measured:
     """Our worker, a fresh store and a fresh group; then the check."""
     with EmbeddedRedis() as store:
         client = Redis.from_url(store.url)
-        names = [f"{{g1.{partition}}}:position" for partition in range(PARTITIONS)]
 
         def applied() -> int:
+            generation = client.get(GENERATION)
+            if generation is None:
+                return 0
             with client.pipeline(transaction=False) as pipe:
-                for name in names:
-                    pipe.hget(name, "next")
+                for partition in range(PARTITIONS):
+                    keys = PartitionKeys(Generation(generation.decode()), PartitionId(partition))
+                    pipe.hget(keys.position, "next")
                 return sum(int(value or 0) for value in pipe.execute())
 
         environment = worker_environment(

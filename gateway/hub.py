@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 SNAPSHOT_SECONDS: Final = 0.25  # how long newcomers share one; a herd after a deployment comes within that
 _BUILDS_AT_ONCE: Final = 16
 _RETRY_TICK_SECONDS: Final = 0.2
+_LONGEST_PAUSE_SECONDS: Final = 0.25  # beyond that a screen no longer looks live
 
 
 class TablesAway(DependencyUnavailable):
@@ -52,7 +53,7 @@ class Hub:
         renderer: Renderer,
         metrics: Metrics,
         *,
-        tick_seconds: float = 0.05,
+        tick_seconds: float = 0.01,
         progress_seconds: float = 2.0,
     ) -> None:
         self._tables = tables
@@ -181,7 +182,10 @@ class Hub:
     # Delivering.
 
     async def _tick_when_needed(self) -> None:
-        """At once when it was quiet; under load every so often, so that changes of the same cell become one."""
+        """At once when it was quiet; under load with pauses, so that changes of the same cell become one.
+
+        A pause is as long as the tick before it, so that delivering leaves half of the time for everything else.
+        """
         while True:
             await self._work.wait()
             self._work.clear()
@@ -192,7 +196,8 @@ class Hub:
                 logger.info("changed cells could not be read yet error=%r", error)
                 self._work.set()
                 await asyncio.sleep(_RETRY_TICK_SECONDS)
-            await asyncio.sleep(max(0.0, started + self._tick_seconds - time.monotonic()))
+            cost = time.monotonic() - started
+            await asyncio.sleep(max(self._tick_seconds, min(cost, _LONGEST_PAUSE_SECONDS)))
 
     async def _deliver(self) -> None:
         serving = self._following.serving

@@ -70,7 +70,7 @@ class Settings:
                 send_timeout_seconds=env.seconds("SCORES_SEND_TIMEOUT_SECONDS", 10, low=0.1, high=300),
             ),
             most_topics=env.integer("SCORES_STREAM_TOPICS", 500, low=1, high=10_000),
-            tick_seconds=env.seconds("SCORES_TICK_SECONDS", 0.05, low=0, high=5),
+            tick_seconds=env.seconds("SCORES_TICK_SECONDS", 0.01, low=0, high=5),
             progress_seconds=env.seconds("SCORES_PROGRESS_SECONDS", 2, low=0.1, high=60),
             drain_seconds=env.seconds("SCORES_DRAIN_SECONDS", 1, low=0, high=300),
             log_format=env.choice("SCORES_LOG_FORMAT", "text", ("text", "json")),

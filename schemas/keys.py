@@ -1,6 +1,6 @@
 """Redis keys. A Kafka partition's tables share one hash tag, ``{<generation>.<partition>}``, hence one cluster slot.
 
-Layout of one partition of one generation:
+Layout of one partition of one generation (here "g1"):
 
     {g1.3}:position        hash    next offset, epoch, owner, log identity, complete_ms, changed_ms
     {g1.3}:exams:<bucket>  hash    <student key, 12 bytes><year>:<test>:<grade> -> packed exams (streams.scoring)
@@ -9,7 +9,7 @@ Layout of one partition of one generation:
 
 and beside the partitions:
 
-    scores:generation         string  the serving generation, e.g. g1
+    scores:generation         string  the serving generation: g and the milliseconds of its creation, in hexadecimal
     scores:partitions         string  how many partitions the tables have
     {organizations}:entries   hash    <cds> -> directory entry (JSON)
     {organizations}:version   string  grows with every change of the directory
@@ -25,7 +25,6 @@ from schemas.identifiers import OrganizationId, PartitionId, StudentKey
 
 Generation = NewType("Generation", str)
 
-FIRST_GENERATION: Final = Generation("g1")
 GENERATION: Final = "scores:generation"
 PARTITION_COUNT: Final = "scores:partitions"
 ORGANIZATIONS: Final = "{organizations}:entries"
@@ -35,6 +34,11 @@ ORGANIZATIONS_POSITION: Final = "{organizations}:position"
 # Redis stores a hash compactly (as one listpack) while it has at most 128 fields. 10 million results over 8 partitions
 # and 16,384 buckets are 76 a bucket; with more partitions, fewer.
 EXAM_BUCKETS: Final = 16_384
+
+
+def new_generation(now_ms: int) -> Generation:
+    """A name that no earlier set of tables had, so that a subscriber of those is not taken for one of these."""
+    return Generation(f"g{now_ms:x}")
 
 
 class PartitionKeys:

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 
 from schemas.errors import Fenced, PositionMoved, ScoreStreamError, TablesLost
 from schemas.identifiers import PartitionId
-from schemas.keys import FIRST_GENERATION, GENERATION, PARTITION_COUNT, Generation, PartitionKeys
+from schemas.keys import GENERATION, PARTITION_COUNT, Generation, PartitionKeys, new_generation
 from schemas.topics import EXAM_RESULTS, ORGANIZATIONS
 from streams.directory import DirectoryStore
 from streams.metrics import Metrics
@@ -63,9 +63,8 @@ class Worker:
 
         Called on every assignment, so also after every rebalance; a claim fences whoever had the partition.
         """
-        await prepare(self._redis, self._partitions)
         await self._directory.refresh()
-        generation = Generation(_text(await self._redis.get(GENERATION)) or FIRST_GENERATION)
+        generation = await serving_generation(self._redis, self._partitions)
         organizations = await self._directory.positions()
         owned: dict[int, OwnedPartition] = {}
         positions: dict[TP, int | None] = {}
@@ -176,11 +175,11 @@ class Worker:
             metrics.events.labels(outcome.name.lower()).inc(count)
 
 
-async def prepare(redis: Redis, partitions: int) -> None:
-    """Make sure that the tables are for as many partitions as the topic has.
+async def serving_generation(redis: Redis, partitions: int) -> Generation:
+    """The generation to write; made when there is none yet, for as many partitions as the topic has.
 
     Raises:
-        ScoreStreamError: they were built for another number.
+        ScoreStreamError: the tables were built for another number of partitions.
     """
     await redis.setnx(PARTITION_COUNT, partitions)
     stored = int(_text(await redis.get(PARTITION_COUNT)))
@@ -189,7 +188,8 @@ async def prepare(redis: Redis, partitions: int) -> None:
             f"the tables were built from {stored} partitions, but {EXAM_RESULTS} now has {partitions}; "
             "students have changed partitions, so start with an empty Redis"
         )
-    await redis.setnx(GENERATION, FIRST_GENERATION)
+    await redis.setnx(GENERATION, new_generation(int(time.time() * 1000)))
+    return Generation(_text(await redis.get(GENERATION)))
 
 
 def _text(reply: bytes | str | None) -> str:

@@ -14,7 +14,6 @@ from schemas.aggregates import Cell, CellField, Contribution, cell_field
 from schemas.changes import CHANGES_FIELD, encode_changes
 from schemas.identifiers import OrganizationId, PartitionId, ancestry
 from schemas.keys import (
-    FIRST_GENERATION,
     GENERATION,
     ORGANIZATIONS,
     ORGANIZATIONS_VERSION,
@@ -47,7 +46,7 @@ class FakeWorker:
     """The one writer of all partitions; keeps the cells itself and writes them whole."""
 
     def __init__(
-        self, url: str, *, partitions: int = 2, generation: str = FIRST_GENERATION, changes_kept: int = 1000
+        self, url: str, *, partitions: int = 2, generation: str = "g1", changes_kept: int = 1000
     ) -> None:
         self.redis = redis.Redis.from_url(url, protocol=2)
         self.partitions = partitions

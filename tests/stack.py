@@ -27,7 +27,8 @@ from gateway.development_issuer import DevelopmentIssuer
 from gateway.permissions import IMPORT_ROLE, READER_ROLE, Grant
 from gateway.settings import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from schemas.assessments import load_registry
-from schemas.identifiers import STATE
+from schemas.identifiers import STATE, PartitionId
+from schemas.keys import GENERATION, Generation, PartitionKeys
 from schemas.topics import topics
 
 SECRET = "a secret of the tests, of no value"
@@ -136,7 +137,8 @@ def live_cells(redis_url: str) -> dict[CellId, CountedCell]:
         return counted_cells(stored.everywhere(), load_registry())
 
 
-def positions(redis: Redis, partitions: int, generation: str = "g1") -> Mapping[int, int]:
-    """The next offset of each partition, as stored with the tables."""
-    names = {number: f"{{{generation}.{number}}}:position" for number in range(partitions)}
+def positions(redis: Redis, partitions: int) -> Mapping[int, int]:
+    """The next offset of each partition, as stored with the serving tables."""
+    generation = Generation((redis.get(GENERATION) or b"none yet").decode())
+    names = {number: PartitionKeys(generation, PartitionId(number)).position for number in range(partitions)}
     return {number: int(redis.hget(name, "next") or 0) for number, name in names.items()}
