@@ -15,6 +15,7 @@ from schemas.errors import DependencyUnavailable, InvalidInput
 from schemas.topics import Topic, topics
 
 _ANSWER_SECONDS: Final = 30.0  # a cluster that has just been started elects its leaders first
+_FIRST_ANSWER_SECONDS: Final = 10.0  # somebody waits at a terminal
 _CLEANUP: Final = "cleanup.policy"
 _AS_THE_CLUSTER_SAYS: Final = -1  # copies: default.replication.factor of the cluster
 _REFUSED: Final = (
@@ -59,12 +60,27 @@ def create_topics(kafka: str, partitions: int) -> int:
     return 0
 
 
-def _existing(admin: AdminClient, kafka: str) -> dict[str, int]:
+def require_topics(kafka: str) -> None:
+    """Check that a cluster is there and has our topics.
+
+    Raises:
+        InvalidInput: a topic is missing.
+        DependencyUnavailable: the cluster does not answer.
+    """
+    admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
+    existing = _existing(admin, kafka, _FIRST_ANSWER_SECONDS)
+    if missing := [topic.name for topic in topics(1) if topic.name not in existing]:
+        raise InvalidInput(
+            f"Kafka at {kafka} has no topic {', '.join(missing)}; make them with `scores topics create --kafka {kafka}`"
+        )
+
+
+def _existing(admin: AdminClient, kafka: str, seconds: float = _ANSWER_SECONDS) -> dict[str, int]:
     try:
-        metadata = admin.list_topics(timeout=_ANSWER_SECONDS)
+        metadata = admin.list_topics(timeout=seconds)
     except KafkaException as failure:
         raise DependencyUnavailable(
-            f"no answer from Kafka at {kafka} within {_ANSWER_SECONDS:g} s ({failure.args[0].str()}); "
+            f"no answer from Kafka at {kafka} within {seconds:g} s ({failure.args[0].str()}); "
             "is it running, and is the address right?"
         ) from failure
     return {name: len(topic.partitions) for name, topic in metadata.topics.items()}

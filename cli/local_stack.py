@@ -15,6 +15,7 @@ import httpx
 from redis import Redis
 from redis.exceptions import RedisError
 
+from cli.create_topics import require_topics
 from cli.stack.embedded_kafka import EmbeddedKafka
 from cli.stack.local_kafka import LocalKafka
 from cli.stack.ports import chosen_port, free_port, is_free
@@ -26,7 +27,7 @@ from cli.tokens import development_issuer
 from gateway.settings import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from schemas.errors import DependencyUnavailable
 from schemas.keys import GENERATION
-from schemas.topics import EXAM_RESULTS, topics
+from schemas.topics import topics
 
 _USUAL_PORT = 8080
 _READY_SECONDS = 60.0
@@ -175,7 +176,8 @@ class LocalStack:
             self.places.append(Place("Apache Kafka", self.kafka, local.limits))
         else:
             self.kafka = self._kafka_option
-            self.places.append(Place("Kafka", self.kafka, f"yours; it must have the topic {EXAM_RESULTS}"))
+            require_topics(self.kafka)
+            self.places.append(Place("Kafka", self.kafka, "yours"))
 
     def _start_redis(self) -> None:
         if self._redis_option == EMBEDDED:

@@ -21,6 +21,7 @@ from cli.stack.child import Child
 from cli.stack.embedded_kafka import EmbeddedKafka
 from cli.stack.local_kafka import LocalKafka
 from cli.stack.ports import free_port
+from cli.stack.redis_server import EmbeddedRedis
 from cli.stored_cells import stored_cells
 from cli.verify import counted_cells
 from gateway.development_issuer import DevelopmentIssuer
@@ -72,6 +73,16 @@ def broker(kind: str, partitions: int, folder: Path) -> Iterator[str]:
     configured = {topic.name: (topic.partitions, topic.config) for topic in wanted}
     with LocalKafka(folder / "kafka", topics=configured, jars=JARS) as local:
         yield local.bootstrap_servers
+
+
+def store(kind: str) -> EmbeddedRedis:
+    """A Redis to enter: the ``embedded`` Valkey, or the ``system``'s own redis-server."""
+    if kind == "embedded":
+        return EmbeddedRedis()
+    binary = shutil.which("redis-server")
+    if binary is None:
+        pytest.skip("not run: redis-server is not installed")
+    return EmbeddedRedis(binary=binary)
 
 
 @contextmanager

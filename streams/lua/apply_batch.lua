@@ -9,7 +9,7 @@ local position, changes = KEYS[1], KEYS[2]
 local epoch, expected, next_position, complete_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local notice, stream_length, row_hashes = ARGV[5], ARGV[6], tonumber(ARGV[7])
 
-local stored = redis.call('HMGET', position, 'epoch', 'next', 'changed_ms')
+local stored = redis.call('HMGET', position, 'epoch', 'next', 'changed_ms', 'complete_ms')
 if stored[1] ~= epoch then return {'fenced', stored[1] or ''} end
 if (stored[2] or '') ~= expected then return {'moved', stored[2] or ''} end
 
@@ -18,6 +18,7 @@ local time = redis.call('TIME')
 local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
 if stored[3] and tonumber(stored[3]) > now_ms then now_ms = tonumber(stored[3]) end
 local changed = struct.pack('>d', now_ms)
+if stored[4] and tonumber(stored[4]) > tonumber(complete_ms) then complete_ms = stored[4] end
 
 local at = 8
 for index = 3, #KEYS do

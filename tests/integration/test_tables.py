@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import redis.asyncio
+import stack
 from redis import Redis
 
 from cli.stack.redis_server import EmbeddedRedis
@@ -27,9 +28,9 @@ EXAM = StoredExam(b"exam-one", 10, 1)
 CELL: CellKey = (STATE, CellField("2026:ELA-SUM:03"))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as running:
+@pytest.fixture(scope="module", params=["embedded", "system"])
+def server(request: pytest.FixtureRequest) -> Iterator[EmbeddedRedis]:
+    with stack.store(request.param) as running:
         yield running
 
 

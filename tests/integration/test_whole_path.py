@@ -23,6 +23,7 @@ from stack import (
     positions,
     running_stack_processes,
     running_worker,
+    store,
     wait_for,
 )
 
@@ -40,14 +41,20 @@ TESTS = {"ELA": "ELA-SUM", "Math": "MATH-SUM", "ELPAC": "ELPAC-SUM"}
 
 
 @pytest.fixture(params=["embedded", "real"])
-def kafka(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with broker(request.param, PARTITIONS, tmp_path) as servers:
+def kind(request: pytest.FixtureRequest) -> str:
+    """Everything embedded, or Apache Kafka with the system's Redis."""
+    return str(request.param)
+
+
+@pytest.fixture
+def kafka(kind: str, tmp_path: Path) -> Iterator[str]:
+    with broker(kind, PARTITIONS, tmp_path) as servers:
         yield servers
 
 
 @pytest.fixture
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as running:
+def server(kind: str) -> Iterator[EmbeddedRedis]:
+    with store("embedded" if kind == "embedded" else "system") as running:
         yield running
 
 
@@ -57,7 +64,7 @@ def test_season_of_two_hundred_schools_equals_its_recount(
     options = SeasonOptions(
         schools=200, results=50_000, rescores=0.1, duplicates=0.03, disorder=0.05, resets=0.02, moves=0.02
     )
-    with Redis.from_url(server.url) as store, running_worker(kafka, server.url, tmp_path):
+    with Redis.from_url(server.url) as client, running_worker(kafka, server.url, tmp_path):
         run = run_season(
             kafka=kafka,
             redis_url=server.url,
@@ -66,7 +73,7 @@ def test_season_of_two_hundred_schools_equals_its_recount(
             rate=0,
             stop=threading.Event(),
         )
-        wait_for(lambda: sum(positions(store, PARTITIONS).values()) == run.produced, "all applied", 120)
+        wait_for(lambda: sum(positions(client, PARTITIONS).values()) == run.produced, "all applied", 120)
     found = live_cells(server.url)
     assert run.lost == 0
     assert compare(run.recount.cells(), found) == []
@@ -78,21 +85,24 @@ def test_reference_exams_give_the_expected_cells_imported_once_twice_and_shuffle
 ) -> None:
     directory = reference / "subject-and-package-defs" / "ca-demo.csv"
     shuffled = shuffled_with_another_ending(reference / ARCHIVE, tmp_path / "shuffled.tar.gz")
-    with Redis.from_url(server.url) as store, running_stack_processes(kafka, server.url, tmp_path) as gateway:
+    with (
+        Redis.from_url(server.url) as client,
+        running_stack_processes(kafka, server.url, tmp_path) as gateway,
+    ):
         token = loader_token(tmp_path)
         assert load_entities([directory], kafka, server.url, as_json=True) == 0
 
         assert import_exams([reference / ARCHIVE], gateway, token, batch="first", as_json=True) == 0
-        wait_for(lambda: sum(positions(store, PARTITIONS).values()) == 10_109, "all applied", 60)
+        wait_for(lambda: sum(positions(client, PARTITIONS).values()) == 10_109, "all applied", 60)
         first = live_cells(server.url)
         assert expected_cells(reference) == figures(first)
 
         assert import_exams([reference / ARCHIVE], gateway, token, batch="again", as_json=True) == 0
-        assert sum(positions(store, PARTITIONS).values()) == 10_109, "identical bytes reach no topic again"
+        assert sum(positions(client, PARTITIONS).values()) == 10_109, "identical bytes reach no topic again"
 
         # The same exams with other bytes: each is a later import of the same version and content.
         assert import_exams([shuffled], gateway, token, batch="shuffled", as_json=True) == 0
-        wait_for(lambda: sum(positions(store, PARTITIONS).values()) == 20_218, "all applied", 60)
+        wait_for(lambda: sum(positions(client, PARTITIONS).values()) == 20_218, "all applied", 60)
         assert live_cells(server.url) == first
     assert contradictions(first) == []
 
