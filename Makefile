@@ -4,6 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+# Without compiled tests pytest rewrites every assertion anew at each start: 2 s become 5.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup demo test check lock clean
 
 help: ## this list

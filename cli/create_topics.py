@@ -46,7 +46,7 @@ def create_topics(kafka: str, partitions: int) -> int:
         DependencyUnavailable: the cluster does not answer.
     """
     admin = AdminClient({"bootstrap.servers": kafka, "log_level": 0})
-    existing = _existing(admin, kafka)
+    existing = _existing(admin, kafka, _ANSWER_SECONDS)
     wanted = topics(partitions)
     for topic in wanted:
         if topic.name in existing:
@@ -75,7 +75,7 @@ def require_topics(kafka: str) -> None:
         )
 
 
-def _existing(admin: AdminClient, kafka: str, seconds: float = _ANSWER_SECONDS) -> dict[str, int]:
+def _existing(admin: AdminClient, kafka: str, seconds: float) -> dict[str, int]:
     try:
         metadata = admin.list_topics(timeout=seconds)
     except KafkaException as failure:

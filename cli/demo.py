@@ -9,6 +9,7 @@ import re
 import threading
 from collections.abc import Callable
 
+import httpx
 from rich.console import Console
 
 from cli.local_stack import LocalStack
@@ -16,16 +17,18 @@ from cli.simulator.county import plan_county
 from cli.simulator.options import SeasonOptions
 from cli.simulator.production import Progress, SeasonRun, run_season
 from cli.stored_cells import stored_cells
+from cli.supervisor import wait_until
 from cli.tokens import issue_token
 from cli.up import places_table, start_stack, stop_signals
 from cli.verify import print_comparison, wait_until_equal
 from gateway.permissions import READER_ROLE
 from schemas.assessments import load_registry
-from schemas.errors import InvalidInput, ScoreStreamError
+from schemas.errors import DependencyUnavailable, InvalidInput, ScoreStreamError
 from schemas.identifiers import district_of
 
 _CATCH_UP_SECONDS = 20.0
 _TOKEN_MINUTES = 480
+_GATEWAY_SECONDS = 15.0  # it looks for new schools each second
 
 
 def run_demo(
@@ -125,6 +128,16 @@ def _introduce(console: Console, stack: LocalStack, options: SeasonOptions) -> N
     token = issue_token(
         stack.state, subject="demo", roles=[READER_ROLE], organizations=[district], minutes=_TOKEN_MINUTES
     )
+    headers = {"Authorization": f"Bearer {token}"}
+    known = wait_until(
+        lambda: httpx.get(f"{stack.gateway_url}/v1/aggregates/{school}", headers=headers).is_success,
+        _GATEWAY_SECONDS,
+        stack.processes,
+    )
+    if not known:
+        raise DependencyUnavailable(
+            f"the gateway does not know school {school}; see its log in {stack.state.path}"
+        )
     console.print(places_table(stack))
     console.print(
         "\n[bold]Watch one school and its district in a terminal[/bold] (the token opens this district only):\n"
@@ -157,6 +170,11 @@ def _verify(console: Console, stack: LocalStack, run: SeasonRun) -> int:
     if run.lost:
         console.print(
             f"Kafka did not acknowledge {run.lost:,} events; nothing can be said of the tables.", style="red"
+        )
+        return 1
+    if not run.acknowledged:
+        console.print(
+            "No score event was sent in that time, so nothing was verified; give a longer --for.", style="red"
         )
         return 1
     expected = run.recount.cells()

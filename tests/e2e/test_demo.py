@@ -24,7 +24,7 @@ def port() -> int:
 
 
 @pytest.fixture
-def demo(tmp_path: Path, port: int) -> Iterator[subprocess.Popen[str]]:
+def demo(tmp_path: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """A demo without an end, in a folder of its own."""
     process = start(tmp_path, "demo", "--port", str(port), "--rate", "50")
     yield process
@@ -32,16 +32,16 @@ def demo(tmp_path: Path, port: int) -> Iterator[subprocess.Popen[str]]:
     process.wait()
 
 
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "cli", *arguments],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=(folder / "shown.txt").open("w"),
-        text=True,
-        env=os.environ | {"COLUMNS": "200"},
-    )
+def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    with (folder / "shown.txt").open("w") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "cli", *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=os.environ | {"COLUMNS": "200"},
+        )
 
 
 def shown(folder: Path) -> str:
@@ -68,7 +68,7 @@ def test_demo_for_a_while_ends_by_itself_and_its_tables_equal_the_recount(tmp_pa
 
 
 def test_demo_prints_a_curl_line_that_works_and_ctrl_c_stops_everything(
-    demo: subprocess.Popen[str], tmp_path: Path
+    demo: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     wait_for(lambda: "/v1/stream?" in shown(tmp_path), "the curl line", 60)
     [(token, url)] = re.findall(r"curl -N -H 'Authorization: Bearer (\S+)' '(\S+)'", shown(tmp_path))
@@ -86,7 +86,7 @@ def test_demo_prints_a_curl_line_that_works_and_ctrl_c_stops_everything(
     assert servers_of(tmp_path) == []
 
 
-def test_killed_launcher_leaves_no_process_behind(demo: subprocess.Popen[str], tmp_path: Path) -> None:
+def test_killed_launcher_leaves_no_process_behind(demo: subprocess.Popen[bytes], tmp_path: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("not run: only Linux ties a child's life to its parent's")
     wait_for(lambda: "/v1/stream?" in shown(tmp_path), "the demo is up", 60)
