@@ -11,10 +11,13 @@ from schemas.identifiers import STATE, OrganizationId, OrganizationLevel, ancest
 class Directory:
     """Entries by CDS code. Codes are keys, names are not; the hierarchy is in the codes."""
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_entries", "_schools")
 
     def __init__(self, entries: Iterable[OrganizationEntry] = ()) -> None:
-        self._entries: dict[str, OrganizationEntry] = {entry.cds: entry for entry in entries}
+        self._entries: dict[str, OrganizationEntry] = {}
+        self._schools: set[str] = set()
+        for entry in entries:
+            self.put(entry)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -30,6 +33,8 @@ class Directory:
     def put(self, entry: OrganizationEntry) -> None:
         """Add an entry, or replace the one with the same code."""
         self._entries[entry.cds] = entry
+        if level_of(OrganizationId(entry.cds)) is OrganizationLevel.SCHOOL:
+            self._schools.add(entry.cds)
 
     def name(self, organization: OrganizationId) -> str:
         """The organization's name, or its code when the directory does not have it."""
@@ -40,15 +45,10 @@ class Directory:
 
     def is_school(self, organization: str) -> bool:
         """Whether results may be attributed to it: it is listed, and a school."""
-        return (
-            organization in self._entries
-            and level_of(OrganizationId(organization)) is OrganizationLevel.SCHOOL
-        )
+        return organization in self._schools
 
     def schools_of(self, organization: OrganizationId) -> list[OrganizationId]:
         """The schools below an organization, by code; a school gives itself."""
         return sorted(
-            school
-            for school in map(OrganizationId, self._entries)
-            if level_of(school) is OrganizationLevel.SCHOOL and organization in ancestry(school)
+            school for school in map(OrganizationId, self._schools) if organization in ancestry(school)
         )

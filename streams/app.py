@@ -20,7 +20,7 @@ from schemas.topics import EXAM_RESULTS, ORGANIZATIONS, REJECTED
 from streams.connection import connect
 from streams.directory import DirectoryStore
 from streams.lanes import Lanes
-from streams.log import Log
+from streams.log import Log, read_organizations
 from streams.metrics import Metrics
 from streams.partitions import Batch
 from streams.reading import Reader
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 # A record may have been produced, but not fetched yet, for as long as a fetch waits at the broker; and this much more.
 _PROGRESS_MARGIN_MS = 500
 _COMMIT_LIMIT_SECONDS = 2.0
+# Batches between fetching and applying, each of up to 2,000 records. Faust's default of 4,096 would hold a season.
+_BATCHES_WAITING = 16
 
 
 def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
@@ -52,6 +54,7 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
         consumer_group_instance_id=settings.instance_id if settings.static_membership else None,
         agent_supervisor="mode.CrashingSupervisor",  # the default goes on with the *next* batch
         stream_wait_empty=False,
+        stream_buffer_maxsize=_BATCHES_WAITING,
         topic_disable_leader=True,
         topic_allow_declare=False,
         web_enabled=False,
@@ -65,11 +68,11 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
     organizations = app.topic(ORGANIZATIONS, acks=False)
     rejected = app.topic(REJECTED, acks=False)
 
-    directory = DirectoryStore(redis, log.directory_identity, log.organization_ends)
+    directory = DirectoryStore(redis, log.directory_identity)
     reader = Reader(
         load_registry(),
         Pseudonymizer(settings.student_key_secret.reveal()),
-        lambda school: directory.directory.is_school(school),
+        directory.directory.is_school,
         settings.attribution,
     )
     worker = Worker(
@@ -80,6 +83,7 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
         rejected=RejectedTopic(rejected, metrics),
         metrics=metrics,
         partitions=log.partitions,
+        read_organizations=read_organizations(settings.kafka),
     )
 
     Consumer.positions = staticmethod(worker.positions)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
 
-from schemas.errors import DependencyUnavailable, LogReplaced, ScoreStreamError
+from schemas.errors import LogReplaced
 from schemas.events import decode_organization
 from schemas.keys import ORGANIZATIONS, ORGANIZATIONS_POSITION, ORGANIZATIONS_VERSION
 from schemas.organizations import Directory
 from schemas.topics import ORGANIZATIONS as ORGANIZATIONS_TOPIC
 from streams.partitions import Batch
+from streams.reading import Record
 from streams.tables import load_script
 
 logger = logging.getLogger(__name__)
+
+# Records of each partition of the organizations topic, from the given offsets (else the beginning) to the end.
+ReadTopic = Callable[[Mapping[int, int]], Mapping[int, Sequence[Record]]]
 
 
 class DirectoryStore:
@@ -28,12 +31,11 @@ class DirectoryStore:
     Entries are absolute and the position moves in the same script, so a repeated batch changes nothing.
     """
 
-    def __init__(self, redis: Redis, log_identity: str, ends: Mapping[int, int]) -> None:
-        """``log_identity`` names the organizations topic; ``ends``: where each partition of the organizations topic ended when this worker started."""
+    def __init__(self, redis: Redis, log_identity: str) -> None:
+        """``log_identity`` names the organizations topic."""
         self.directory = Directory()
         self._redis = redis
         self._log_identity = log_identity
-        self._ends = dict(ends)
         self._apply = load_script(redis, "apply_directory")
         self._version: bytes | str | None = None
 
@@ -54,11 +56,16 @@ class DirectoryStore:
 
     async def apply(self, batch: Batch) -> None:
         """Store a batch of entries; what is not an entry is left out and logged by its coordinates."""
+        while not await self._applied(batch):
+            # Another worker has moved the position meanwhile; leave out what it stored.
+            pass
+
+    async def _applied(self, batch: Batch) -> bool:
         position = (await self.positions()).get(batch.partition)
         if position is not None and batch.start < position:
             batch = batch.after(position)
             if not batch.records:
-                return
+                return True
         pairs: list[Any] = []
         for record in batch.records:
             try:
@@ -83,37 +90,18 @@ class DirectoryStore:
                 *pairs,
             ],
         )
-        if reply[0] != b"applied":
-            raise ScoreStreamError(
-                f"{batch.topic}/{batch.partition} was moved to {reply[1].decode()} by another worker; restarting to follow it"
-            )
+        return bool(reply[0] == b"applied")
 
-    async def wait_until_complete(self, budget_seconds: float) -> None:
-        """Wait until everything that stood in the topic at the start is stored, by whichever worker reads it.
+    async def catch_up(self, read: ReadTopic) -> None:
+        """Store all that stands in the topic now, before any result is read.
 
-        Without this, a replay from the beginning would reject results of schools that the log knows well.
-
-        Raises:
-            DependencyUnavailable: it is not within the budget.
+        Otherwise a replay from the beginning would reject results of schools that the log knows well. It cannot be left
+        to the agent: its batches would queue behind results that wait for them.
         """
-        deadline = time.monotonic() + budget_seconds
-        while self._ends:
-            stored = await self.positions()
-            self._ends = {number: end for number, end in self._ends.items() if stored.get(number, 0) < end}
-            if not self._ends:
-                break
-            if time.monotonic() > deadline:
-                raise DependencyUnavailable(
-                    f"the directory is not read to its end within {budget_seconds:g} s (partitions {sorted(self._ends)}); "
-                    "is a worker assigned to the organizations topic?"
-                )
-            await asyncio.sleep(0.02)
+        for partition, records in (await asyncio.to_thread(read, await self.positions())).items():
+            if records:
+                await self.apply(Batch(ORGANIZATIONS_TOPIC, partition, records[0].offset, records))
         await self.refresh()
-
-    @property
-    def complete(self) -> bool:
-        """Whether ``wait_until_complete`` has nothing to wait for."""
-        return not self._ends
 
     async def refresh(self) -> bool:
         """Load the directory when it has changed; True when it had."""

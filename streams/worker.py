@@ -18,7 +18,7 @@ from schemas.errors import Fenced, PositionMoved, ScoreStreamError, TablesLost
 from schemas.identifiers import PartitionId
 from schemas.keys import GENERATION, PARTITION_COUNT, Generation, PartitionKeys, new_generation
 from schemas.topics import EXAM_RESULTS, ORGANIZATIONS
-from streams.directory import DirectoryStore
+from streams.directory import DirectoryStore, ReadTopic
 from streams.metrics import Metrics
 from streams.partitions import Batch, OwnedPartition
 from streams.reading import Reader, Rejection
@@ -28,8 +28,6 @@ from streams.tables import Tables
 
 logger = logging.getLogger(__name__)
 
-# 11,000 entries take about a second; a worker that still waits after a minute had better say so and start again.
-_DIRECTORY_SECONDS = 60.0
 _SETBACKS = 5
 _SETBACK_SECONDS = 0.05  # doubled with each setback in a row, so 3 s in all
 
@@ -47,6 +45,7 @@ class Worker:
         rejected: RejectedTopic,
         metrics: Metrics,
         partitions: int,
+        read_organizations: ReadTopic,
     ) -> None:
         self._redis = redis
         self._tables = tables
@@ -55,6 +54,8 @@ class Worker:
         self._rejected = rejected
         self._metrics = metrics
         self._partitions = partitions
+        self._read_organizations = read_organizations
+        self._started = False
         self._setbacks: Counter[int] = Counter()
         self._owned: dict[int, OwnedPartition] = {}
 
@@ -63,6 +64,9 @@ class Worker:
 
         Called on every assignment, so also after every rebalance; a claim fences whoever had the partition.
         """
+        if not self._started:
+            await self._directory.catch_up(self._read_organizations)
+            self._started = True
         await self._directory.refresh()
         generation = await serving_generation(self._redis, self._partitions)
         organizations = await self._directory.positions()
@@ -96,8 +100,6 @@ class Worker:
         owned = self._owned.get(batch.partition)
         if owned is None:
             return None
-        if not self._directory.complete:
-            await self._directory.wait_until_complete(_DIRECTORY_SECONDS)
         started = time.perf_counter()
         try:
             decision = await owned.apply(batch)
