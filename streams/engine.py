@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from schemas.aggregates import Cell, CellField
-from schemas.identifiers import STATE, OrganizationId
+from schemas.identifiers import OrganizationId, ancestry
 from schemas.rejections import Reason
 from streams.reading import Incoming, Rejection
 from streams.scoring import Outcome, Placed, StoredExam, counting, school_code, supersede
@@ -103,13 +103,7 @@ def add_up(decision: Decision, cells: Mapping[CellKey, Cell]) -> None:
 @lru_cache(maxsize=32_768)  # more than there are schools
 def organizations_above(school: int) -> tuple[OrganizationId, ...]:
     """The school and all above it: school, district, county, state."""
-    code = school_code(school)
-    return (
-        code,
-        OrganizationId(code[:7] + "0000000"),
-        OrganizationId(code[:2] + "000000000000"),
-        STATE,
-    )
+    return ancestry(school_code(school))
 
 
 _NO_EXAMS: list[StoredExam] = []

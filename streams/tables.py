@@ -77,7 +77,6 @@ class Tables:
     async def read_cells(self, keys: PartitionKeys, cells: Iterable[CellKey]) -> dict[CellKey, Cell]:
         """This partition's share of each of ``cells``; a new, empty one where there is none yet."""
         by_hash: dict[str, list[CellField]] = defaultdict(list)
-        names: list[CellKey] = []
         hashes: dict[str, OrganizationId] = {}
         for organization, field in cells:
             name = keys.cells(organization)
