@@ -15,7 +15,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
 from gateway.directory import OrganizationList
-from schemas.aggregates import Cell, CellField, stored_cell
+from schemas.aggregates import Cell, CellField
+from schemas.catching_up import tables_incomplete
 from schemas.events import decode_organization
 from schemas.identifiers import OrganizationId, PartitionId
 from schemas.keys import (
@@ -26,6 +27,7 @@ from schemas.keys import (
     Generation,
     PartitionKeys,
 )
+from schemas.shares import add_stored, stored_cell
 
 RedisClient = Redis | RedisCluster
 
@@ -80,6 +82,7 @@ class Notices(NamedTuple):
     last: bytes  # where to go on
     packed: list[bytes]
     more: bool  # there may be more right now
+    incomplete: bool  # the partition's tables are still being built from the log
 
 
 class Tables:
@@ -159,7 +162,7 @@ class Tables:
         reply: Any = await self._redis.eval(
             self._read_changes, 2, keys.changes, keys.position, last or b"", str(NOTICES_AT_ONCE)
         )
-        read_ms, complete_ms, outcome, upto, packed = reply
+        read_ms, complete_ms, outcome, upto, packed, claimed, next_offset, catch_up = reply
         return Notices(
             read_ms=int(read_ms),
             complete_ms=int(complete_ms) if complete_ms else None,
@@ -167,6 +170,11 @@ class Tables:
             last=upto,
             packed=packed,
             more=len(packed) >= NOTICES_AT_ONCE,
+            incomplete=tables_incomplete(
+                claimed=bool(claimed),
+                next_offset=int(next_offset) if next_offset else None,
+                catch_up=int(catch_up) if catch_up else None,
+            ),
         )
 
     async def wait_for_notice(self, keys: PartitionKeys, last: bytes, seconds: float) -> None:
@@ -180,8 +188,6 @@ class Tables:
 
 
 def _merge(known: MergedCell | None, value: bytes) -> MergedCell:
-    changed_ms, share = stored_cell(value)
     if known is None:
-        return MergedCell(changed_ms, share)
-    known.cell.merge(share)
-    return MergedCell(max(known.changed_ms, changed_ms), known.cell)
+        return MergedCell(*stored_cell(value))
+    return MergedCell(max(known.changed_ms, add_stored(known.cell, value)), known.cell)

@@ -5,7 +5,10 @@ standard errors, medians and quartiles are computed from them when someone asks 
 running mean and no minimum or maximum: neither survives a rescore.
 
 *Measures* are numbered: 0 is the overall result, 1 upwards are the assessment's claims in the registry's order. Each
-measure has four slots, one a level; ``slot(measure, level)`` says which. A contribution carries the slots it fills.
+measure has four slots, one a level; ``slot(measure, level)`` says which.
+
+A *contribution* is what one student's result adds, as one 32-bit number: score, the level of each measure, and two flags.
+Being so small, a few of them together are a cell's cheapest form (``schemas.shares``).
 
 Packed form, little-endian, the unit that Redis stores::
 
@@ -20,6 +23,7 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple, NewType
 
 from schemas.errors import AggregateUnderflow, InvalidInput
@@ -28,8 +32,10 @@ from schemas.identifiers import Grade, TestCode
 LEVELS: Final = 4
 RESULTS, WITH_SCORES, UNDER_APPEAL, FIRST_SLOT = 0, 1, 2, 3
 
-_FORMAT: Final = 1
-_CHANGED: Final = struct.Struct(">d")  # a double holds milliseconds exactly, and is what the script can pack
+MEASURES_AT_MOST: Final = 7  # the overall result and six claims
+MEASURE_WEIGHTS: Final = tuple((LEVELS + 1) ** measure for measure in range(MEASURES_AT_MOST))
+
+FORMAT: Final = 1
 _HEAD: Final = struct.Struct("<BBBQQQ")
 _CODES: Final = {1: "B", 2: "H", 4: "I"}  # bytes a count -> struct's code
 _COUNT_BITS: Final = (
@@ -37,7 +43,25 @@ _COUNT_BITS: Final = (
 )
 _COUNT_MASK: Final = (1 << _COUNT_BITS) - 1
 
+_LANES: Final = FIRST_SLOT + LEVELS * MEASURES_AT_MOST
+_LANE_BITS: Final = 32
+_LANE_MASK: Final = (1 << _LANE_BITS) - 1
+_COUNTS_BYTES: Final = 4 * _LANES
+_COUNTS_MASK: Final = (1 << 8 * _COUNTS_BYTES) - 1
+_SUM_AT: Final = 8 * _COUNTS_BYTES
+_SUM_MASK: Final = (1 << 64) - 1
+_SUM_SQ_AT: Final = _SUM_AT + 64
+_TOP_BITS: Final = sum(1 << _LANE_BITS * (lane + 1) - 1 for lane in range(_LANES)) | 1 << _SUM_SQ_AT - 1
+_BIG_ENDIAN: Final = sys.byteorder == "big"
+
+_SCORE_BITS: Final = 12
+_SCORE_MASK: Final = (1 << _SCORE_BITS) - 1
+_LEVELS_MASK: Final = (1 << 17) - 1  # 5 to the power of 7 is below 2 to the power of 17
+_SCORED: Final = 1 << 29
+_UNDER_APPEAL: Final = 1 << 30
+
 CellField = NewType("CellField", str)  # "2026:ELA-SUM:03"
+Contribution = NewType("Contribution", int)  # made by ``contribution``
 
 
 class CellName(NamedTuple):
@@ -64,39 +88,69 @@ def slot(measure: int, level: int) -> int:
     return measure * LEVELS + level - 1
 
 
-class Contribution(NamedTuple):
+def contribution(score: int | None, levels: int = 0, *, under_appeal: bool = False) -> Contribution:
     """What one student's result adds to each cell it belongs to.
 
-    ``score`` is None for a result without overall score and level: it is counted as a result and as nothing else.
-    ``slots`` ascend: the overall level's slot first, then the claims'.
+    ``score`` (0 to 4095) is None for a result without overall score and level: it is counted as a result and as nothing
+    else. ``levels`` comes from ``levels_code``.
     """
+    flags = _UNDER_APPEAL if under_appeal else 0
+    if score is None:
+        return Contribution(flags)
+    return Contribution(flags | _SCORED | levels << _SCORE_BITS | score)
 
-    score: int | None
-    slots: bytes
-    under_appeal: bool
+
+def is_scored(part: Contribution) -> bool:
+    """Whether a contribution has an overall score and level."""
+    return bool(part & _SCORED)
+
+
+def levels_code(levels: Iterable[int]) -> int:
+    """The levels of all measures, overall first, as one number of base 5; 0 for a measure without level."""
+    return sum(level * weight for level, weight in zip(levels, MEASURE_WEIGHTS, strict=False))
+
+
+@lru_cache(maxsize=200_000)  # more than there are: 5 to the power of 7, and two flags
+def _counts_of(levels_and_flags: int) -> int:
+    """The counts that a contribution adds one to, each in its lane; the argument is a contribution without its score."""
+    lanes = [RESULTS]
+    if levels_and_flags & _UNDER_APPEAL >> _SCORE_BITS:
+        lanes.append(UNDER_APPEAL)
+    if levels_and_flags & _SCORED >> _SCORE_BITS:
+        lanes.append(WITH_SCORES)
+        levels = levels_and_flags & _LEVELS_MASK
+        for measure in range(MEASURES_AT_MOST):
+            levels, level = divmod(levels, LEVELS + 1)
+            if level:
+                lanes.append(FIRST_SLOT + slot(measure, level))
+    return sum(1 << _LANE_BITS * lane for lane in lanes)
+
+
+@lru_cache(maxsize=1 << _SCORE_BITS)
+def _sums_of(score: int) -> int:
+    """A score and its square, each in its lane."""
+    return score << _SUM_AT | score * score << _SUM_SQ_AT
 
 
 class Cell:
-    """Running totals; ``apply`` and ``retract`` undo each other exactly, ``merge`` adds up partitions' shares."""
+    """Running totals; ``apply`` and ``retract`` undo each other exactly, ``merge`` adds up partitions' shares.
 
-    __slots__ = ("counts", "histogram", "score_sum", "score_sum_sq", "version")
+    All counts and sums are lanes of one integer, so that adding a student or a whole cell is one addition.
+    """
 
-    def __init__(self, measures: int = 1) -> None:
-        self.counts: list[int] = [0] * (FIRST_SLOT + LEVELS * measures)
-        self.score_sum = 0  # scale points
-        self.score_sum_sq = 0  # scale points squared
+    __slots__ = ("histogram", "totals", "version")
+
+    def __init__(self) -> None:
+        self.totals = (
+            0  # lanes: the counts, 32 bits each; the sums of scores and of their squares, 64 bits each
+        )
         self.version = 0  # how often this share changed; shares' versions add up
         self.histogram: array[int] = array("I")  # sorted; score << 20 | count
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Cell):
             return NotImplemented
-        return (
-            self.score_sum == other.score_sum
-            and self.score_sum_sq == other.score_sum_sq
-            and self.histogram == other.histogram
-            and _without_trailing_zeros(self.counts) == _without_trailing_zeros(other.counts)
-        )
+        return self.totals == other.totals and self.histogram == other.histogram
 
     __hash__ = None  # type: ignore[assignment]  # mutable
 
@@ -104,24 +158,41 @@ class Cell:
         return f"Cell(results={self.results}, with_scores={self.with_scores}, score_sum={self.score_sum}, version={self.version})"
 
     @property
+    def counts(self) -> list[int]:
+        """All counts, by ``RESULTS``, ``WITH_SCORES``, ``UNDER_APPEAL`` and slots; zeros at the end left out."""
+        return list(_counts(self.totals))
+
+    @property
     def results(self) -> int:
         """Students with a live result, scored or not."""
-        return self.counts[RESULTS]
+        return self.totals & _LANE_MASK
 
     @property
     def with_scores(self) -> int:
         """Of those, students with an overall score and level: the base of means and percentages."""
-        return self.counts[WITH_SCORES]
+        return self.totals >> _LANE_BITS * WITH_SCORES & _LANE_MASK
 
     @property
     def under_appeal(self) -> int:
         """Of those, students whose result is under appeal; their last scores still count."""
-        return self.counts[UNDER_APPEAL]
+        return self.totals >> _LANE_BITS * UNDER_APPEAL & _LANE_MASK
+
+    @property
+    def score_sum(self) -> int:
+        """Sum of the scale points."""
+        return self.totals >> _SUM_AT & _SUM_MASK
+
+    @property
+    def score_sum_sq(self) -> int:
+        """Sum of the squares of the scale points."""
+        return self.totals >> _SUM_SQ_AT
 
     def level_counts(self, measure: int = 0) -> list[int]:
         """Students per level of one measure, level 1 first."""
-        first = FIRST_SLOT + measure * LEVELS
-        return [*self.counts[first : first + LEVELS], 0, 0, 0, 0][:LEVELS]
+        if measure >= MEASURES_AT_MOST:
+            return [0] * LEVELS
+        first = self.totals >> _LANE_BITS * (FIRST_SLOT + measure * LEVELS)
+        return [first >> _LANE_BITS * level & _LANE_MASK for level in range(LEVELS)]
 
     def scores(self) -> Iterable[tuple[int, int]]:
         """(score, students) in ascending order of score."""
@@ -129,21 +200,11 @@ class Cell:
 
     def apply(self, part: Contribution) -> None:
         """Add one result."""
-        counts = self.counts
-        counts[RESULTS] += 1
-        score, slots, under_appeal = part
-        if under_appeal:
-            counts[UNDER_APPEAL] += 1
-        if score is None:
+        self.totals += _counts_of(part >> _SCORE_BITS)
+        if not part & _SCORED:
             return
-        counts[WITH_SCORES] += 1
-        self.score_sum += score
-        self.score_sum_sq += score * score
-        if slots and slots[-1] + FIRST_SLOT >= len(counts):
-            measures = slots[-1] // LEVELS + 1
-            counts.extend([0] * (FIRST_SLOT + LEVELS * measures - len(counts)))
-        for position in slots:
-            counts[FIRST_SLOT + position] += 1
+        score = part & _SCORE_MASK
+        self.totals += _sums_of(score)
         histogram = self.histogram
         entry = score << _COUNT_BITS
         at = bisect_left(histogram, entry)
@@ -158,15 +219,10 @@ class Cell:
         Raises:
             AggregateUnderflow: no such result is in the cell.
         """
-        counts = self.counts
-        score, slots, under_appeal = part
-        counts[RESULTS] -= 1
-        if under_appeal:
-            counts[UNDER_APPEAL] -= 1
-        if score is not None:
-            counts[WITH_SCORES] -= 1
-            self.score_sum -= score
-            self.score_sum_sq -= score * score
+        left = self.totals - _counts_of(part >> _SCORE_BITS)
+        if part & _SCORED:
+            score = part & _SCORE_MASK
+            left -= _sums_of(score)
             histogram = self.histogram
             at = bisect_left(histogram, score << _COUNT_BITS)
             if at == len(histogram) or histogram[at] >> _COUNT_BITS != score:
@@ -177,19 +233,14 @@ class Cell:
                 del histogram[at]
             else:
                 histogram[at] -= 1
-            for position in slots:
-                counts[FIRST_SLOT + position] -= 1
-        if min(counts) < 0:
+        # A lane below zero borrows from the next and has all its bits set.
+        if left < 0 or left & _TOP_BITS:
             raise AggregateUnderflow("a count fell below zero; rebuild from the topic")
+        self.totals = left
 
     def merge(self, other: Cell) -> None:
         """Add another partition's share to this one."""
-        if len(other.counts) > len(self.counts):
-            self.counts.extend([0] * (len(other.counts) - len(self.counts)))
-        for position, count in enumerate(other.counts):
-            self.counts[position] += count
-        self.score_sum += other.score_sum
-        self.score_sum_sq += other.score_sum_sq
+        self.totals += other.totals
         self.version += other.version
         if not self.histogram:
             self.histogram = array("I", other.histogram)
@@ -201,15 +252,21 @@ class Cell:
 
     def pack(self) -> bytes:
         """The packed form. Its size is 27 bytes, one to four a count, and four a distinct score."""
-        counts = self.counts
-        try:
-            width, body = 1, bytes(counts)  # nearly every share of a school's cell
-        except ValueError:
-            width, body = _pack_wide(counts)
+        totals = self.totals
+        counts = _counts(totals)
+        width = 1 if (most := max(counts, default=0)) < 1 << 8 else 2 if most < 1 << 16 else 4
+        body = counts if width == 4 else array(_CODES[width], counts)
         return b"".join(
             (
-                _HEAD.pack(_FORMAT, width, len(counts), self.version, self.score_sum, self.score_sum_sq),
-                body,
+                _HEAD.pack(
+                    FORMAT,
+                    width,
+                    len(counts),
+                    self.version,
+                    totals >> _SUM_AT & _SUM_MASK,
+                    totals >> _SUM_SQ_AT,
+                ),
+                _little_endian(body),
                 _little_endian(self.histogram),
             )
         )
@@ -223,48 +280,41 @@ def unpack_cell(packed: bytes) -> Cell:
     """
     try:
         layout, width, length, version, score_sum, score_sum_sq = _HEAD.unpack_from(packed)
-        code = _CODES[width]
-        if layout != _FORMAT:
+        counts = array(_CODES[width])
+        end = _HEAD.size + length * width
+        counts.frombytes(packed[_HEAD.size : end])
+        if layout != FORMAT or len(counts) != length:
             raise KeyError(layout)
-        counts = struct.unpack_from(f"<{length}{code}", packed, _HEAD.size)
         histogram = array("I")
-        histogram.frombytes(packed[_HEAD.size + length * width :])
+        histogram.frombytes(packed[end:])
     except (struct.error, KeyError, ValueError) as error:
         raise InvalidInput(
-            f"{len(packed)} bytes starting with {packed[:3].hex()} are not a cell of format {_FORMAT}; rebuild the tables"
+            f"{len(packed)} bytes starting with {packed[:3].hex()} are not a cell of format {FORMAT}; rebuild the tables"
         ) from error
     cell = Cell.__new__(Cell)
-    cell.counts = list(counts)
-    cell.version, cell.score_sum, cell.score_sum_sq = version, score_sum, score_sum_sq
-    if sys.byteorder == "big":
-        histogram.byteswap()
-    cell.histogram = histogram
+    lanes = _little_endian(array("I", _swapped(counts)))
+    cell.totals = int.from_bytes(lanes, "little") | score_sum << _SUM_AT | score_sum_sq << _SUM_SQ_AT
+    cell.version = version
+    cell.histogram = _swapped(histogram)
     return cell
 
 
-def stored_cell(value: bytes) -> tuple[int, Cell]:
-    """A cell as it stands in Redis: when it last changed (milliseconds since 1970, Redis time), and its share."""
-    return int(_CHANGED.unpack_from(value)[0]), unpack_cell(value[_CHANGED.size :])
+def _counts(totals: int) -> array[int]:
+    """The counts of a cell, without those at the end that are zero."""
+    lanes = (totals & _COUNTS_MASK).to_bytes(_COUNTS_BYTES, "little").rstrip(b"\0")
+    counts = array("I")
+    counts.frombytes(lanes + bytes(-len(lanes) % 4))
+    return _swapped(counts)
 
 
-def _pack_wide(counts: list[int]) -> tuple[int, bytes]:
-    width = 2 if max(counts) < 1 << 16 else 4
-    try:
-        return width, struct.pack(f"<{len(counts)}{_CODES[width]}", *counts)
-    except struct.error as error:
-        raise InvalidInput(f"a count of {max(counts)} does not fit a cell") from error
+def _little_endian(numbers: array[int]) -> bytes:
+    return _swapped(numbers).tobytes()
 
 
-def _little_endian(histogram: array[int]) -> bytes:
-    if sys.byteorder == "big":
-        swapped = array("I", histogram)
-        swapped.byteswap()
-        return swapped.tobytes()
-    return histogram.tobytes()
-
-
-def _without_trailing_zeros(counts: list[int]) -> list[int]:
-    end = len(counts)
-    while end and counts[end - 1] == 0:
-        end -= 1
-    return counts[:end]
+def _swapped(numbers: array[int]) -> array[int]:
+    """Little-endian numbers on this machine, or the other way round."""
+    if not _BIG_ENDIAN:
+        return numbers
+    swapped = array(numbers.typecode, numbers)
+    swapped.byteswap()
+    return swapped

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from schemas.aggregates import LEVELS, slot
+from schemas.aggregates import LEVELS, MEASURE_WEIGHTS
 from schemas.assessment_definitions import (
     Definitions,
     Grades,
@@ -63,17 +63,17 @@ class Assessment:
     score_range: tuple[int, int] | None  # lowest and highest scale score; None when not published
     claims: tuple[Claim, ...] = ()
     _named: dict[str, Claim] = field(init=False, repr=False, compare=False)
-    _first_slots: dict[str, tuple[int, int]] = field(init=False, repr=False, compare=False)  # and the levels
+    _weights: dict[str, tuple[int, int]] = field(init=False, repr=False, compare=False)  # and the levels
     highest_level: int = field(init=False, repr=False, compare=False)  # that a cell can count
 
     def __post_init__(self) -> None:
         named = {alias: claim for claim in self.claims for alias in claim.aliases}
         object.__setattr__(self, "_named", named | {claim.code: claim for claim in self.claims})
-        first_slots = {
-            claim.code: (slot(measure, 1), len(claim.levels))
-            for measure, claim in enumerate(self.claims, start=1)
+        weights = {
+            claim.code: (weight, len(claim.levels))
+            for claim, weight in zip(self.claims, MEASURE_WEIGHTS[1:], strict=False)
         }
-        object.__setattr__(self, "_first_slots", first_slots)
+        object.__setattr__(self, "_weights", weights)
         object.__setattr__(self, "highest_level", min(len(self.levels), LEVELS))
 
     @property
@@ -107,8 +107,8 @@ class Assessment:
         """The level that the cut scores give; a score at a cut has the higher level. None without cuts."""
         return bisect_right(self.cuts, score) + 1 if self.cuts else None
 
-    def slots(self, level: int, claims: Iterable[ClaimScore]) -> bytes:
-        """The slots that a scored result fills, ascending: the overall level's, then one for each claim with a level.
+    def levels_code(self, level: int, claims: Iterable[ClaimScore]) -> int:
+        """The levels of a scored result, the overall one and each claim's that has one, as ``schemas.aggregates`` counts them.
 
         Claims of other names are passed over; they may belong to a later registry.
 
@@ -117,27 +117,21 @@ class Assessment:
         """
         if not 1 <= level <= self.highest_level:
             raise InvalidInput(f"level {level} is not one of {self.test}; {_level_bounds(len(self.levels))}")
-        filled = [level - 1]
-        first_slots = self._first_slots
-        beyond = LEVELS  # the first slot after the last measure seen
-        ascending = True
+        code = level
+        weights = self._weights
         for claim in claims:
             claim_level = claim.level
-            if claim_level is None or (found := first_slots.get(claim.code)) is None:
+            if claim_level is None or (found := weights.get(claim.code)) is None:
                 continue
-            first, highest = found
+            weight, highest = found
             if not 1 <= claim_level <= highest:
                 raise InvalidInput(
                     f"level {claim_level} is not one of claim {claim.code} of {self.test}; {_level_bounds(highest)}"
                 )
-            filled.append(first + claim_level - 1)
-            ascending = ascending and first >= beyond
-            beyond = first + LEVELS
-        if not ascending:
-            filled.sort()
-            if len({position // LEVELS for position in filled}) < len(filled):
+            if code // weight % (LEVELS + 1):
                 raise InvalidInput(f"a claim of {self.test} occurs twice; report each claim once")
-        return bytes(filled)
+            code += claim_level * weight
+        return code
 
 
 @dataclass(frozen=True, slots=True)

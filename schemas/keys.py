@@ -2,14 +2,17 @@
 
 Layout of one partition of one generation (here "g1"):
 
-    {g1.3}:position        hash    next offset, epoch, owner, log identity, complete_ms, changed_ms
-    {g1.3}:exams:<bucket>  hash    <student key, 12 bytes><year>:<test>:<grade> -> packed exams (streams.scoring)
-    {g1.3}:cells:<cds>     hash    <year>:<test>:<grade> -> changed-at + packed cell (this partition's share)
+    {g1.3}:position        hash    next offset, epoch, owner, log identity, complete_ms, changed_ms, catch_up
+    {g1.3}:exams:<bucket>  hash    <student key, 12 bytes><digest of year:test:grade, 4 bytes> -> exams (streams.rows)
+    {g1.3}:cells:<cds>     hash    <year>:<test>:<grade> -> changed-at + this partition's share (schemas.shares)
     {g1.3}:changes         stream  one entry per applied batch: which cells changed
+    {g1.3}:reconsidered    set     while it is rebuilt: the units of which it knows more or less than the serving generation
 
 and beside the partitions:
 
-    scores:generation         string  the serving generation: g and the milliseconds of its creation, in hexadecimal
+    scores:generation         string  the name of the serving generation, which says how it was made
+    {scores:generation}:rebuild         hash    the rebuild under way, or the last one (streams.rebuild_state)
+    {scores:generation}:rebuild-lease   string  who works on it; expires
     scores:partitions         string  how many partitions the tables have
     {organizations}:entries   hash    <cds> -> directory entry (JSON)
     {organizations}:version   string  grows with every change of the directory
@@ -19,44 +22,80 @@ and beside the partitions:
 
 from __future__ import annotations
 
-from typing import Final, NewType
+import re
+from typing import Final, Literal, NamedTuple, NewType, cast
 
-from schemas.identifiers import OrganizationId, PartitionId, StudentKey
+from schemas.identifiers import OrganizationId, PartitionId
 
 Generation = NewType("Generation", str)
+Attribution = Literal["current", "tested"]  # under which school a result counts: the student's, or the test's
 
 GENERATION: Final = "scores:generation"
 PARTITION_COUNT: Final = "scores:partitions"
+# In the slot of the pointer, so that one script checks them and flips it.
+REBUILD: Final = f"{{{GENERATION}}}:rebuild"
+REBUILD_LEASE: Final = f"{{{GENERATION}}}:rebuild-lease"
 ORGANIZATIONS: Final = "{organizations}:entries"
 ORGANIZATIONS_VERSION: Final = "{organizations}:version"
 ORGANIZATIONS_POSITION: Final = "{organizations}:position"
 
-# Redis stores a hash compactly (as one listpack) while it has at most 128 fields. 10 million results over 8 partitions
-# and 16,384 buckets are 76 a bucket; with more partitions, fewer.
-EXAM_BUCKETS: Final = 16_384
+# Redis stores a hash compactly (as one listpack) while it has at most 128 fields, and searches it from end to end. Ten
+# million results over 8 partitions and 32,768 buckets are 38 a bucket: short to search, and the key costs 3 bytes a result.
+EXAM_BUCKETS: Final = 32_768
 
 
-def new_generation(now_ms: int) -> Generation:
-    """A name that no earlier set of tables had, so that a subscriber of those is not taken for one of these."""
-    return Generation(f"g{now_ms:x}")
+# The layout of exam rows (streams.rows), shares (schemas.shares) and of these keys; another number needs a rebuild.
+LAYOUT: Final = 2
+
+_MADE: Final = re.compile(r"g[0-9a-f]+-(?P<layout>[0-9]+)-(?P<attribution>current|tested)")
+
+
+class Made(NamedTuple):
+    """How a generation's tables are made."""
+
+    layout: int
+    attribution: Attribution
+
+
+def new_generation(now_ms: int, attribution: Attribution = "current") -> Generation:
+    """A name that no earlier set of tables had, so that a subscriber of those is not taken for one of these.
+
+    It says how the tables are made, as ``g19a2b3c4d5e-2-current``: so whoever knows which generation is meant knows that
+    too, and nothing can part the two.
+    """
+    return Generation(f"g{now_ms:x}-{LAYOUT}-{attribution}")
+
+
+def how_made(generation: Generation) -> Made:
+    """What a generation's name says; names of the first layout said nothing, and meant the student's current school."""
+    found = _MADE.fullmatch(generation)
+    if found is None:
+        return Made(1, "current")
+    return Made(int(found["layout"]), cast(Attribution, found["attribution"]))
+
+
+def keys_of(generation: Generation) -> str:
+    """The pattern of all key names of a generation."""
+    return f"{{{generation}.*}}:*"
 
 
 class PartitionKeys:
     """The key names of one partition of one generation."""
 
-    __slots__ = ("_cells", "_exams", "changes", "generation", "position")
+    __slots__ = ("_cells", "_exams", "changes", "generation", "position", "reconsidered")
 
     def __init__(self, generation: Generation, partition: PartitionId) -> None:
         self.generation = generation
         tag = f"{{{generation}.{partition}}}"
         self.position = f"{tag}:position"
         self.changes = f"{tag}:changes"
+        self.reconsidered = f"{tag}:reconsidered"
         self._exams = f"{tag}:exams:"
         self._cells = f"{tag}:cells:"
 
-    def exams(self, student: StudentKey) -> str:
-        """The hash that holds this student's exams; a student's exams are all in one."""
-        return f"{self._exams}{int(student[:8], 16) % EXAM_BUCKETS}"
+    def exams(self, unit: bytes) -> str:
+        """The hash that holds a unit's exams. It begins with the student's key, so a student's are all in one."""
+        return f"{self._exams}{int.from_bytes(unit[:4]) % EXAM_BUCKETS}"
 
     def cells(self, organization: OrganizationId) -> str:
         """The hash that holds this partition's share of an organization's cells."""

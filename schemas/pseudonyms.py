@@ -37,6 +37,10 @@ class Pseudonymizer:
 
     def student_key(self, student: StudentId) -> StudentKey:
         """The pseudonym: 24 hexadecimal digits, the same for the same identifier."""
+        return StudentKey(self.student_digest(student).hex())
+
+    def student_digest(self, student: StudentId) -> bytes:
+        """The pseudonym's 12 bytes."""
         digest = self._keyed.copy()
         digest.update(student.encode())
-        return StudentKey(digest.hexdigest())
+        return digest.digest()

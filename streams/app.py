@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,28 @@ from schemas.assessments import load_registry
 from schemas.errors import ScoreStreamError
 from schemas.pseudonyms import Pseudonymizer
 from schemas.topics import EXAM_RESULTS, ORGANIZATIONS, REJECTED
+from streams.accidents import Accidents
+from streams.clock import SystemClock
 from streams.connection import connect
 from streams.directory import DirectoryStore
+from streams.fetching import Fetcher
+from streams.kafka_outage import KafkaOutage
 from streams.lanes import Lanes
 from streams.log import Log, read_organizations
+from streams.log_watch import LogWatch
 from streams.metrics import Metrics
 from streams.partitions import Batch
 from streams.reading import Reader
 from streams.rejected import RejectedTopic
 from streams.settings import Settings
 from streams.tables import Tables
-from streams.transport import Consumer, ConsumerThread
-from streams.worker import Worker
+from streams.transport import Consumer
+from streams.watchdog import Watchdog
+from streams.worker import Worker, require_serving, serving_generation
 
 logger = logging.getLogger(__name__)
 
-# A record may have been produced, but not fetched yet, for as long as a fetch waits at the broker; and this much more.
+# By how much the brokers' clocks, which stamp the records, may be ahead of ours.
 _PROGRESS_MARGIN_MS = 500
 _COMMIT_LIMIT_SECONDS = 2.0
 # Batches between fetching and applying, each of up to 2,000 records. Faust's default of 4,096 would hold a season.
@@ -49,7 +54,8 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
         broker=[f"batch://{address}" for address in settings.kafka.split(",")],
         broker_session_timeout=settings.session_timeout_seconds,
         broker_heartbeat_interval=settings.session_timeout_seconds / 3,
-        broker_max_poll_records=5_000,
+        # Claims run under it, and may wait for Redis as long as its budget allows.
+        broker_request_timeout=settings.dependency_budget_seconds + 30,
         consumer_auto_offset_reset="none",  # a position below the log start must not become a silent gap
         consumer_group_instance_id=settings.instance_id if settings.static_membership else None,
         agent_supervisor="mode.CrashingSupervisor",  # the default goes on with the *next* batch
@@ -63,36 +69,68 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
         key_serializer="raw",
         value_serializer="raw",
     )
-    redis = connect(settings.redis_url, settings.dependency_budget_seconds)
+    accidents = Accidents(metrics.accidents)
+    redis = connect(
+        settings.redis_url,
+        settings.dependency_budget_seconds,
+        accidents,
+        cluster=settings.redis_cluster,
+    )
     results = app.topic(EXAM_RESULTS, acks=False)
     organizations = app.topic(ORGANIZATIONS, acks=False)
     rejected = app.topic(REJECTED, acks=False)
 
-    directory = DirectoryStore(redis, log.directory_identity)
+    directory = DirectoryStore(redis, log.directory_identity, read_organizations(settings.kafka), accidents)
     reader = Reader(
         load_registry(),
         Pseudonymizer(settings.student_key_secret.reveal()),
         directory.directory.is_school,
         settings.attribution,
     )
+    clock = SystemClock()
+    outage = KafkaOutage(settings.kafka, settings.dependency_budget_seconds, accidents)
+    log_watch = LogWatch(settings.kafka, log, outage)
+    watchdog = Watchdog(settings.dependency_budget_seconds + settings.stall_seconds)
+    fetcher = Fetcher(
+        settings.kafka,
+        batch_records=settings.batch_records,
+        fetch_wait_ms=settings.fetch_wait_ms,
+        require_same_log=log_watch.require_same_log,
+    )
     worker = Worker(
-        redis=redis,
         tables=Tables(redis, settings.instance_id, log.identity),
+        serving=lambda: serving_generation(redis, log.partitions, settings.attribution),
         reader=reader,
         directory=directory,
-        rejected=RejectedTopic(rejected, metrics),
+        reject=RejectedTopic(rejected, metrics).put,
         metrics=metrics,
-        partitions=log.partitions,
-        read_organizations=read_organizations(settings.kafka),
+        log_ends=log_watch.catch_up_ends,
+        clock=clock,
     )
 
+    Consumer.fetcher = fetcher
     Consumer.positions = staticmethod(worker.positions)
     Consumer.sought = staticmethod(worker.sought)
-    Consumer.batch_records = settings.batch_records
-    ConsumerThread.fetch_wait_ms = settings.fetch_wait_ms
+    Consumer.named = accidents.named
+
+    seen_ms, seen_ends = 0, dict[int, int]()  # where the log ended then
+
+    async def look_around() -> None:
+        nonlocal seen_ms, seen_ends
+        asked_ms = clock.now_ms()
+        seen_ends = await log_watch.look(worker.positions_now())
+        seen_ms = asked_ms
+        positions = worker.positions_now()
+        unread = any(positions.get(number, end) < end for number, end in seen_ends.items())
+        watchdog.look(waiting=unread or app.rebalancing, applied=worker.applied)
+
+    Consumer.every_second = staticmethod(look_around)
 
     async def apply(batch: Batch) -> None:
-        seek_to = await worker.apply(batch)
+        if not fetcher.is_current(batch):
+            return
+        with accidents.named():
+            seek_to = await worker.apply(batch)
         if seek_to is not None:
             await _consumer(app).seek_back(TP(batch.topic, batch.partition), seek_to)
 
@@ -110,16 +148,21 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
 
     @app.timer(1.0)  # type: ignore[untyped-decorator]  # Faust's decorator for timers has no types
     async def _report_progress() -> None:
-        up_to_ms = int(time.time() * 1000) - settings.fetch_wait_ms - _PROGRESS_MARGIN_MS
-        consumer = _consumer(app)
+        # While Kafka is away no end is known, and nothing can be said.
         caught_up = {
             number
             for number, position in worker.positions_now().items()
-            # No end is known before the first fetch; then nothing can be said.
-            if (end := consumer.highwater(TP(EXAM_RESULTS, number))) is not None and end <= position
+            if (end := seen_ends.get(number)) is not None and end <= position
         }
-        await worker.report_progress(frozenset(caught_up), up_to_ms)
+        again = await worker.report_progress(frozenset(caught_up), seen_ms - _PROGRESS_MARGIN_MS)
+        for number, offset in again.items():
+            await _consumer(app).seek_back(TP(EXAM_RESULTS, number), offset)
         await directory.refresh()
+        if worker.positions_now():
+            await require_serving(redis)
+        if await worker.displaced():
+            logger.info("other tables serve now, taking them over")
+            await _consumer(app).begin_anew()
 
     if settings.commit_seconds:
 

@@ -1,10 +1,10 @@
 """The core of the stream processor: what a batch of events changes. It knows neither Faust nor Redis.
 
-    records -> Reader.read -> decide(events, stored exams) -> Decision -> add_up(decision, cells) -> changed cells
+    records -> Reader.read -> decide(events, stored rows) -> Decision -> add_up(decision, shares) -> changed shares
 
 ``decide`` applies each event to its student's exams and notes which contribution goes and which comes. ``add_up`` retracts
 and adds them in the cells of the school, its district, its county and the state. A student's contribution is retracted
-from the very cells it was added to, wherever the student is now: the stored exam says which.
+from the very cells it was added to, wherever the student is now: the stored row says which.
 """
 
 from __future__ import annotations
@@ -14,51 +14,66 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from schemas.aggregates import Cell, CellField
+from schemas.aggregates import CellField
 from schemas.identifiers import OrganizationId, ancestry
 from schemas.rejections import Reason
-from streams.reading import Incoming, Rejection
-from streams.scoring import Outcome, Placed, StoredExam, counting, school_code, supersede
+from schemas.shares import Share, apply_to_all
+from streams.reading import Counted, Incoming, Rejection, SchoolCell
+from streams.rows import Row, grade_number, school_code, school_number
+from streams.scoring import Outcome, counting, supersede
 
 CellKey = tuple[OrganizationId, CellField]
+
+# The shares that a school's contribution changes: the school's own, its district's, its county's and the state's.
+Chain = tuple[Share, ...]
+
+_CONTRADICTION = (
+    "another event has this version of the exam and says something else; send it with a later status date"
+)
 
 
 @dataclass(slots=True)
 class Decision:
     """What a batch changes: rows to write, contributions to retract and add, and what became of each event."""
 
-    units: dict[bytes, tuple[str, list[StoredExam]]] = field(
-        default_factory=dict
-    )  # unit -> student, exams to write
-    retracted: list[Placed] = field(default_factory=list)
-    added: list[Placed] = field(default_factory=list)
+    rows: dict[bytes, Row] = field(default_factory=dict)
+    retracted: list[Counted] = field(default_factory=list)
+    added: list[Counted] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
 
 
-def decide(events: Iterable[Incoming], stored: Mapping[bytes, list[StoredExam]]) -> Decision:
+def decide(events: Iterable[Incoming], stored: Mapping[bytes, Row]) -> Decision:
     """Apply events, in log order, to their students' exams.
 
     Of several events for one student only the difference between before and after reaches the cells, so a batch
     that scores and rescores an exam costs one addition.
     """
     decision = Decision()
-    outcomes = decision.outcomes
-    current = decision.units
+    rows = decision.rows
+    latest: dict[bytes, Incoming] = {}
+    newcomers = 0
     for incoming in events:
         unit = incoming.unit
-        known = current.get(unit)
-        exams = known[1] if known is not None else stored.get(unit, _NO_EXAMS)
-        outcome, after = supersede(exams, incoming.exam)
-        outcomes[outcome] += 1
+        row = rows.get(unit) or stored.get(unit)
+        if row is None:  # nearly always
+            newcomers += 1
+            rows[unit] = incoming.exam
+            latest[unit] = incoming
+            continue
+        outcome, after = supersede(row, incoming.exam)
+        decision.outcomes[outcome] += 1
         if outcome is Outcome.APPLIED:
-            current[unit] = (incoming.student, after)
+            rows[unit] = after
+            latest[unit] = incoming
         elif outcome is Outcome.CONTRADICTION:
-            detail = "another event has this version of the exam and says something else; send it with a later status date"
-            decision.rejected.append(Rejection(incoming.record, Reason.CONTRADICTION, detail))
-    for unit, (_, after) in current.items():
-        old = counting(stored.get(unit, _NO_EXAMS))
-        new = counting(after)
+            decision.rejected.append(Rejection(incoming.record, Reason.CONTRADICTION, _CONTRADICTION))
+    decision.outcomes[Outcome.APPLIED] += newcomers
+    for unit, after in rows.items():
+        incoming = latest[unit]
+        before = stored.get(unit)
+        old = _counting(before, incoming.fields) if before is not None else None
+        new = incoming.counted if after is incoming.exam else _counting(after, incoming.fields)
         if old != new:
             if old is not None:
                 decision.retracted.append(old)
@@ -67,37 +82,31 @@ def decide(events: Iterable[Incoming], stored: Mapping[bytes, list[StoredExam]])
     return decision
 
 
-def touched(decision: Decision) -> set[CellKey]:
-    """The cells that a decision changes; the caller provides them to ``add_up``."""
-    keys: set[CellKey] = set()
-    for placed in (*decision.retracted, *decision.added):
-        cell = placed.cell
-        for organization in organizations_above(placed.school):
-            keys.add((organization, cell))
-    return keys
-
-
-def add_up(decision: Decision, cells: Mapping[CellKey, Cell]) -> None:
-    """Retract and add in place, in every touched cell, and move the touched cells' versions on.
+def add_up(decision: Decision, chains: Mapping[SchoolCell, Chain], batch: int) -> list[Share]:
+    """Retract and add in place; returns the shares that changed, their versions moved on.
 
     Additions come first: a student who only changes score must not let a count dip below zero on the way.
 
+    Args:
+        decision: from ``decide``.
+        chains: of every school and cell in the decision.
+        batch: a number that no earlier batch of these shares had.
+
     Raises:
-        AggregateUnderflow: the cells are not the sum of the stored exams.
+        AggregateUnderflow: the shares are not the sum of the stored rows.
     """
-    changed: set[CellKey] = set()
-    for placed in decision.added:
-        for organization in organizations_above(placed.school):
-            key = (organization, placed.cell)
-            cells[key].apply(placed.part)
-            changed.add(key)
-    for placed in decision.retracted:
-        for organization in organizations_above(placed.school):
-            key = (organization, placed.cell)
-            cells[key].retract(placed.part)
-            changed.add(key)
-    for key in changed:
-        cells[key].version += 1
+    changed: list[Share] = []
+    for cell, part in decision.added:
+        apply_to_all(chains[cell], part, batch, changed)
+    for cell, part in decision.retracted:
+        for share in chains[cell]:
+            share.retract(part)
+            if share.batch != batch:
+                share.batch = batch
+                changed.append(share)
+    for share in changed:
+        share.version += 1
+    return changed
 
 
 @lru_cache(maxsize=32_768)  # more than there are schools
@@ -106,4 +115,9 @@ def organizations_above(school: int) -> tuple[OrganizationId, ...]:
     return ancestry(school_code(school))
 
 
-_NO_EXAMS: list[StoredExam] = []
+def _counting(row: Row, fields: tuple[CellField, ...]) -> Counted | None:
+    found = counting(row)
+    if found is None:
+        return None
+    place, part = found
+    return (school_number(place), fields[grade_number(place)]), part

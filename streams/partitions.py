@@ -1,32 +1,38 @@
-"""One owned partition of the results topic: its claim, its cached cells, and how a batch is applied to it.
+"""One owned partition of the results topic: its claim, the shares it keeps, and how a batch is applied to it.
 
-The cache is right because there is one writer: while the claim holds, nobody else can change these cells. Anything
-unexpected throws the whole object away, and the next claim starts from what Redis has.
+Anything unexpected throws the whole object away, and the next claim starts from what Redis has.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from schemas.aggregates import Cell
-from schemas.errors import PositionMoved
-from schemas.identifiers import StudentKey
+from schemas.errors import AppliedAlready, BatchTooLarge, PositionMoved
 from schemas.keys import PartitionKeys
 from schemas.rejections import Reason
-from streams.engine import CellKey, Decision, add_up, decide, touched
-from streams.reading import Incoming, Reader, Record, Rejection
-from streams.tables import Claim, Tables
+from schemas.shares import Share
+from streams.accidents import Accident, Accidents
+from streams.clock import Clock
+from streams.engine import CellKey, Decision, add_up, decide
+from streams.kept_shares import KeptShares
+from streams.newcomers import Newcomers
+from streams.reading import Incoming, Record, Rejection
+from streams.rows import Row
+from streams.tables import Change, Claim, PartitionTables
 
 logger = logging.getLogger(__name__)
 
-# About 1 kB each in memory. Below the number of cells that a burst touches, every batch would read its cells again.
-CELLS_CACHED = 50_000
-
 Reject = Callable[[Sequence[Rejection]], Awaitable[None]]
 RefreshDirectory = Callable[[], Awaitable[bool]]
+
+
+class ReadsRecords(Protocol):
+    """What a partition asks of ``streams.reading.Reader``."""
+
+    def read(self, record: Record) -> Incoming | Rejection: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +40,14 @@ class Batch:
     """Consecutive records of one partition.
 
     ``start`` is where they were fetched from (the end of the batch before, or a seek), not the first record's offset:
-    offsets may have gaps, a lost batch must not.
+    offsets may have gaps, a lost batch must not. ``fetch`` tells the fetcher before or after which seek that was.
     """
 
     topic: str
     partition: int
     start: int
     records: Sequence[Record]
+    fetch: int = 0
 
     @property
     def next(self) -> int:
@@ -52,6 +59,17 @@ class Batch:
         rest = [record for record in self.records if record.offset >= position]
         return Batch(self.topic, self.partition, position, rest)
 
+    def before(self, offset: int) -> Batch:
+        """What of it comes before ``offset``."""
+        rest = [record for record in self.records if record.offset < offset]
+        return Batch(self.topic, self.partition, self.start, rest)
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """Two batches of about as many records, one following the other."""
+        middle = len(self.records) // 2
+        first = Batch(self.topic, self.partition, self.start, self.records[:middle])
+        return first, Batch(self.topic, self.partition, first.next, self.records[middle:])
+
 
 class OwnedPartition:
     """The partition's single writer, for as long as its claim holds."""
@@ -62,10 +80,12 @@ class OwnedPartition:
         keys: PartitionKeys,
         claim: Claim,
         *,
-        tables: Tables,
-        reader: Reader,
+        tables: PartitionTables,
+        reader: ReadsRecords,
         reject: Reject,
         refresh_directory: RefreshDirectory,
+        clock: Clock,
+        accidents: Accidents,
     ) -> None:
         self.number = number
         self.keys = keys
@@ -76,7 +96,12 @@ class OwnedPartition:
         self._reader = reader
         self._reject = reject
         self._refresh_directory = refresh_directory
-        self._cells: dict[CellKey, Cell] = {}
+        self._clock = clock
+        self._accidents = accidents
+        self._batch = 0
+        empty = claim.position is None
+        self._newcomers = Newcomers() if empty else None
+        self._shares = KeptShares(self._read_shares, tables_empty=empty)
 
     @property
     def position(self) -> int:
@@ -87,7 +112,7 @@ class OwnedPartition:
         """Apply a batch; None when all of it was applied before.
 
         1. Leave out what is already applied. 2. Read and decide. 3. Rejected records reach their topic and are
-        acknowledged. 4. One script writes rows, cells, notice and position. The order of 3 and 4 is the guarantee
+        acknowledged. 4. One script writes rows, shares, notice and position. The order of 3 and 4 is the guarantee
         that nothing vanishes: a crash in between rejects the same records once more, with the same coordinates.
 
         Raises:
@@ -104,29 +129,52 @@ class OwnedPartition:
                 f"{batch.topic}/{batch.partition} stands at {position}, but the next batch starts at {batch.start}"
             )
         incoming, rejected = await self._read(batch)
-        units = {event.unit: StudentKey(event.student) for event in incoming}
-        decision = decide(incoming, await self._tables.read_exams(self.keys, units))
+        decision = decide(incoming, await self._stored_rows(incoming))
         decision.rejected[:0] = rejected
         if decision.rejected:
             await self._reject(decision.rejected)
-        cells = await self._cells_for(touched(decision))
-        add_up(decision, cells)
+        cells = {cell for cell, _ in decision.added} | {cell for cell, _ in decision.retracted}
+        self._batch += 1
+        shares = add_up(decision, await self._shares.chains(cells), self._batch)
         # Not beyond now: a producer's clock may be ahead, where the broker does not set the time itself.
-        complete_ms = max(self.complete_ms, min(batch.records[-1].timestamp, int(time.time() * 1000)))
-        await self._tables.apply(
-            self.keys,
-            self.claim,
-            next_position=batch.next,
-            complete_ms=complete_ms,
-            decision=decision,
-            cells=cells,
-        )
+        complete_ms = max(self.complete_ms, min(batch.records[-1].timestamp, self._clock.now_ms()))
+        change = Change(batch.next, complete_ms, decision.rows, shares)
+        try:
+            await self._tables.apply(self.keys, self.claim, change)
+        except AppliedAlready:
+            self._accidents.happened(Accident.ANSWER_LOST, partition=self.number, position=batch.next)
+        except BatchTooLarge as error:
+            return await self._apply_in_parts(batch, error)
         self.claim = Claim(self.claim.epoch, batch.next)
         self.complete_ms = complete_ms
         return decision
 
+    async def _apply_in_parts(self, batch: Batch, error: BatchTooLarge) -> Decision:
+        """Each part is written whole, and the position between them is as good as any.
+
+        What the batch rejects is rejected once more, with the same coordinates.
+        """
+        if len(batch.records) == 1:
+            raise error
+        self._accidents.happened(
+            Accident.BATCH_SPLIT, partition=self.number, records=len(batch.records), error=error
+        )
+        # What was added up in memory was not written.
+        self._newcomers = None
+        self._shares = KeptShares(self._read_shares, tables_empty=False)
+        done = Decision()
+        for part in batch.halves():
+            decision = await self.apply(part)
+            if decision is not None:
+                done.outcomes.update(decision.outcomes)
+        return done
+
     async def report_progress(self, complete_ms: int) -> None:
-        """Nothing more has arrived up to ``complete_ms``."""
+        """Nothing more has arrived up to ``complete_ms``.
+
+        Raises:
+            PositionMoved: Redis has lost what we wrote.
+        """
         if complete_ms > self.complete_ms:
             await self._tables.report_progress(self.keys, self.claim, complete_ms)
             self.complete_ms = complete_ms
@@ -144,12 +192,10 @@ class OwnedPartition:
         rejected = [result for result in results if type(result) is Rejection]
         return incoming, rejected
 
-    async def _cells_for(self, names: set[CellKey]) -> dict[CellKey, Cell]:
-        cached = self._cells
-        missing = [name for name in names if name not in cached]
-        if missing:
-            if len(cached) + len(missing) > CELLS_CACHED:
-                cached.clear()
-                missing = list(names)
-            cached.update(await self._tables.read_cells(self.keys, missing))
-        return {name: cached[name] for name in names}
+    async def _read_shares(self, cells: Iterable[CellKey]) -> Mapping[CellKey, Share]:
+        return await self._tables.read_shares(self.keys, cells)
+
+    async def _stored_rows(self, incoming: Sequence[Incoming]) -> dict[bytes, Row]:
+        units = {event.unit for event in incoming}
+        asked = units if self._newcomers is None else self._newcomers.perhaps_stored(units)
+        return await self._tables.read_rows(self.keys, asked) if asked else {}

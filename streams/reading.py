@@ -5,35 +5,52 @@ Pure, and in the hot path: this runs once for every event of the state.
 
 from __future__ import annotations
 
+from binascii import hexlify, unhexlify
 from collections.abc import Callable
-from hashlib import blake2b
+from copy import copy
 from typing import Annotated, Final, Literal, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Meta, Struct
 
-from schemas.aggregates import cell_field
+from schemas.aggregates import CellField, Contribution, cell_field, contribution
 from schemas.assessments import Assessment, Registry
 from schemas.errors import InvalidInput, RefusedAssessment, UnknownAssessment
 from schemas.events import (
-    CdsCode,
     ClaimScore,
-    GradeCode,
     Level,
     Score,
     Status,
     UtcTime,
     microseconds,
+    too_nested,
 )
-from schemas.identifiers import Grade, StudentId
+from schemas.identifiers import GRADES, Grade, StudentId
+from schemas.keys import Attribution
 from schemas.pseudonyms import Pseudonymizer
 from schemas.rejections import Reason
-from streams.scoring import LIVE, SCORED, UNDER_APPEAL, StoredExam, school_number
-
-Attribution = Literal["current", "tested"]
+from streams.rows import (
+    LIVE,
+    TOMBSTONE,
+    Row,
+    exam_id,
+    grade_number,
+    pack_live,
+    pack_tombstone,
+    place,
+    school_number,
+    unit_suffix,
+)
 
 _KEY_DIGITS: Final = 24
+_LONGEST_DETAIL: Final = 500  # characters; the decoder's own words may repeat a value of a megabyte
 _RESOLVED_AT_MOST: Final = 20_000  # assessment ids come from outside; a season has some hundreds
+
+
+# Patterns, as the event has them, cost more than the rest of decoding. A list means the same for grades; of codes the
+# digits are looked for only where the directory does not have them.
+Code = Annotated[str, Meta(min_length=14, max_length=14)]
+GradeCode = Literal["KG", "01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12"]
 
 
 class CountedFields(Struct, frozen=True, gc=False, kw_only=True):
@@ -49,10 +66,10 @@ class CountedFields(Struct, frozen=True, gc=False, kw_only=True):
     status_date: UtcTime
     sequence: Annotated[int, Meta(ge=0, le=2**63 - 1)]
     student_id: Annotated[str, Meta(min_length=1, max_length=65)] | None = None
-    school: CdsCode | None = None
+    school: Code | None = None
     grade: GradeCode | None = None
     enrolled_grade: GradeCode | None = None
-    tested_school: CdsCode | None = None
+    tested_school: Code | None = None
     completed: UtcTime | None = None
     condition: Literal["Valid", "SD", "NS", "IN"] = "Valid"
     validity: Literal["valid", "invalid"] = "valid"
@@ -67,7 +84,7 @@ _decode: Final = msgspec.json.Decoder(CountedFields).decode
 
 
 class Record(Protocol):
-    """What we need of a consumed record; aiokafka's ConsumerRecord is one."""
+    """What we need of a consumed record; ``streams.fetching`` makes them."""
 
     @property
     def key(self) -> bytes | None: ...
@@ -76,16 +93,21 @@ class Record(Protocol):
     @property
     def offset(self) -> int: ...
     @property
-    def timestamp(self) -> int: ...
+    def timestamp(self) -> int: ...  # milliseconds since 1970
 
 
-class Incoming(NamedTuple):
+SchoolCell = tuple[int, CellField]  # a school's CDS code as a number, and the name of one of its cells
+Counted = tuple[SchoolCell, Contribution]  # what a live exam adds, and to which cell of its school
+
+
+class Incoming(Struct, frozen=True, gc=False):
     """One event, ready to be decided on."""
 
     record: Record
-    student: str  # pseudonym
-    unit: bytes  # the field of the student's exams for this assessment and year
-    exam: StoredExam
+    unit: bytes  # the name of the student's row for this assessment and year
+    exam: Row  # the event as a row of one exam
+    counted: Counted | None  # what that exam alone adds; None for a tombstone
+    fields: tuple[CellField, ...]  # the test's cell of each grade, in the order of GRADES
 
 
 class Rejection(NamedTuple):
@@ -101,10 +123,12 @@ class _Resolved(NamedTuple):
 
     assessment: Assessment
     unit_suffix: bytes
-    cell: str  # empty when the test spans grades
+    fields: tuple[CellField, ...]
+    grade: Grade | None  # None when the test spans grades
     levels: int
     lowest: int
     highest: int
+    places: dict[tuple[str, Grade], tuple[int, SchoolCell]]
 
 
 class Reader:
@@ -118,26 +142,39 @@ class Reader:
         attribution: Attribution = "current",
     ) -> None:
         self._registry = registry
-        self._student_key = pseudonymizer.student_key
+        self._student_digest = pseudonymizer.student_digest
         self._is_school = is_school
+        self.attribution = attribution
         self._by_tested_school = attribution == "tested"
         self._resolved: dict[tuple[str, int], _Resolved] = {}
+        self._suffixes: dict[bytes, str] = {}
+
+    def under(self, attribution: Attribution) -> Reader:
+        """This reader, or one like it that follows another rule."""
+        if attribution == self.attribution:
+            return self
+        other = copy(self)
+        other.attribution = attribution
+        other._by_tested_school = attribution == "tested"
+        return other
 
     def read(self, record: Record) -> Incoming | Rejection:
         """Read one record.
 
         The result does not depend on anything but the record, the directory and the registry.
         """
+        value = record.value or b""
+        if too_nested(value):
+            return Rejection(record, Reason.UNDECODABLE, "hundreds of brackets; an event has a dozen")
         try:
-            event = _decode(record.value or b"")
+            event = _decode(value)
         except msgspec.ValidationError as error:
-            return Rejection(record, Reason.INVALID, str(error))
+            return Rejection(record, Reason.INVALID, str(error)[:_LONGEST_DETAIL])
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return Rejection(record, Reason.UNDECODABLE, str(error))
+            return Rejection(record, Reason.UNDECODABLE, str(error)[:_LONGEST_DETAIL])
         try:
-            student = self._student(record, event)
-            resolved = self._resolved.get((event.assessment_id, event.school_year)) or self._resolve(event)
-            exam = self._stored(event, resolved)
+            resolved = self._resolved.get((event.assessment_id, event.school_year))
+            return self._read(record, event, resolved or self._resolve(event))
         except _Refused as refusal:
             return Rejection(record, refusal.reason, str(refusal))
         except RefusedAssessment as error:
@@ -146,14 +183,38 @@ class Reader:
             return Rejection(record, Reason.UNKNOWN_ASSESSMENT, str(error))
         except InvalidInput as error:
             return Rejection(record, Reason.INVALID, str(error))
-        return Incoming(record, student, bytes.fromhex(student) + resolved.unit_suffix, exam)
 
-    def _student(self, record: Record, event: CountedFields) -> str:
-        key = (record.key or b"").decode("ascii", "replace")
+    def _read(self, record: Record, event: CountedFields, resolved: _Resolved) -> Incoming:
+        unit = self._student(record, event) + resolved.unit_suffix
+        exam = exam_id(event.assessment_id, event.opportunity_id)
+        status_us = microseconds(event.status_date)
+        tested_school = event.tested_school
+        if tested_school is not None and not self._is_school(tested_school):
+            _check_digits("tested_school", tested_school)
+        school = tested_school if self._by_tested_school and tested_school else event.school
+        if event.status == "reset":
+            if event.school is not None:
+                _check_digits("school", event.school)
+            tombstone = pack_tombstone(TOMBSTONE, exam, status_us, event.sequence)
+            return Incoming(record, unit, tombstone, None, resolved.fields)
+        if school is None:
+            raise _Refused(Reason.INVALID, f"a {event.status} exam needs a school")
+        grade = resolved.grade
+        if grade is None:
+            enrolled = event.enrolled_grade or event.grade
+            grade = resolved.assessment.cell_grade(Grade(enrolled) if enrolled else None)
+        number, cell = resolved.places.get((school, grade)) or self._place(school, grade, resolved)
+        completed_us = microseconds(event.completed) if event.completed is not None else status_us
+        part = _contribution(event, resolved)
+        live = pack_live(LIVE, exam, status_us, event.sequence, completed_us, number, part)
+        return Incoming(record, unit, live, (cell, part), resolved.fields)
+
+    def _student(self, record: Record, event: CountedFields) -> bytes:
+        key = record.key or b""
         if event.student_id is not None:
-            expected = self._student_key(StudentId(event.student_id))
-            if key == expected:
-                return key
+            student = self._student_digest(StudentId(event.student_id))
+            if key == hexlify(student):
+                return student
             raise _Refused(
                 Reason.WRONG_KEY, "the record key is not the student's pseudonym; check the producer's secret"
             )
@@ -161,11 +222,11 @@ class Reader:
             raise _Refused(
                 Reason.INVALID, f"a {event.status} exam needs a student_id; only a reset may omit it"
             )
-        if len(key) != _KEY_DIGITS or not set(key) <= set("0123456789abcdef"):
+        if len(key) != _KEY_DIGITS or not set(key) <= set(b"0123456789abcdef"):
             raise _Refused(
                 Reason.WRONG_KEY, f"the record key is not a student pseudonym of {_KEY_DIGITS} digits"
             )
-        return key
+        return unhexlify(key)
 
     def _resolve(self, event: CountedFields) -> _Resolved:
         assessment = self._registry.resolve(event.assessment_id, event.school_year)
@@ -173,60 +234,64 @@ class Reader:
         year, test, grades = assessment.school_year, assessment.test, assessment.grades
         resolved = _Resolved(
             assessment,
-            f"{year}:{test}:{grades[0]}".encode(),
-            cell_field(year, test, grades[0]) if len(grades) == 1 else "",
+            self._suffix(year, test, grades[0]),
+            tuple(cell_field(year, test, grade) for grade in GRADES),
+            grades[0] if len(grades) == 1 else None,
             len(assessment.levels),
             lowest,
             highest,
+            {},
         )
         if len(self._resolved) >= _RESOLVED_AT_MOST:
             self._resolved.clear()
         self._resolved[event.assessment_id, event.school_year] = resolved
         return resolved
 
-    def _stored(self, event: CountedFields, resolved: _Resolved) -> StoredExam:
-        identity = f"{event.assessment_id}\0{event.opportunity_id}".encode()
-        exam = blake2b(identity, digest_size=8).digest()
-        status_us = microseconds(event.status_date)
-        if event.status == "reset":
-            return StoredExam(exam, status_us, event.sequence)
-        school = event.tested_school if self._by_tested_school and event.tested_school else event.school
-        if school is None:
-            raise _Refused(Reason.INVALID, f"a {event.status} exam needs a school")
+    def _suffix(self, year: int, test: str, grade: str) -> bytes:
+        suffix, name = unit_suffix(year, test, grade), f"{year}:{test}:{grade}"
+        # Among all tests of two centuries no two meet (a test says so); a test added later may not either.
+        if self._suffixes.setdefault(suffix, name) != name:
+            raise InvalidInput(f"{name} and {self._suffixes[suffix]} share a digest; rename the newer test")
+        return suffix
+
+    def _place(self, school: str, grade: Grade, resolved: _Resolved) -> tuple[int, SchoolCell]:
         if not self._is_school(school):
+            _check_digits("school", school)
             raise _Refused(
                 Reason.UNKNOWN_ORGANIZATION, f"school {school} is not in the directory; load it and retry"
             )
-        cell = resolved.cell
-        if not cell:
-            assessment = resolved.assessment
-            enrolled = event.enrolled_grade or event.grade
-            grade = assessment.cell_grade(Grade(enrolled) if enrolled else None)
-            cell = cell_field(assessment.school_year, assessment.test, grade)
-        completed_us = microseconds(event.completed) if event.completed is not None else status_us
-        score, level = event.scale_score, event.level
-        if level is not None and level > resolved.levels:
-            raise _Refused(
-                Reason.INVALID,
-                f"level {level} is above the {resolved.levels} levels of {event.assessment_id}",
-            )
-        if score is not None and not resolved.lowest <= score <= resolved.highest:
-            raise _Refused(
-                Reason.INVALID,
-                f"scale score {score} is outside {resolved.lowest}-{resolved.highest} of {event.assessment_id}",
-            )
-        number = school_number(school)
-        if score is None or level is None or not _countable(event):
-            return StoredExam(exam, status_us, event.sequence, completed_us, LIVE, number, cell)
-        state = LIVE | SCORED | (UNDER_APPEAL if event.status == "appeal" else 0)
-        slots = resolved.assessment.slots(level, event.claims)
-        return StoredExam(exam, status_us, event.sequence, completed_us, state, number, cell, score, slots)
+        number = place(school, grade)
+        cell = (school_number(number), resolved.fields[grade_number(number)])
+        resolved.places[school, grade] = number, cell  # at most as many as there are schools and grades
+        return number, cell
 
 
 class _Refused(Exception):
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(detail)
         self.reason = reason
+
+
+def _check_digits(field: str, code: str) -> None:
+    if not (code.isascii() and code.isdigit()):
+        raise _Refused(Reason.INVALID, f"{field} is not a CDS code of 14 digits")
+
+
+def _contribution(event: CountedFields, resolved: _Resolved) -> Contribution:
+    score, level = event.scale_score, event.level
+    if level is not None and level > resolved.levels:
+        raise _Refused(
+            Reason.INVALID, f"level {level} is above the {resolved.levels} levels of {event.assessment_id}"
+        )
+    if score is not None and not resolved.lowest <= score <= resolved.highest:
+        raise _Refused(
+            Reason.INVALID,
+            f"scale score {score} is outside {resolved.lowest}-{resolved.highest} of {event.assessment_id}",
+        )
+    if score is None or level is None or not _countable(event):
+        return contribution(None)
+    levels = resolved.assessment.levels_code(level, event.claims)
+    return contribution(score, levels, under_appeal=event.status == "appeal")
 
 
 def _countable(event: CountedFields) -> bool:

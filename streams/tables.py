@@ -9,21 +9,29 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from importlib.resources import files
-from typing import Any, Final, NamedTuple, TypeVar
+from itertools import chain
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
-from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 
-from schemas.aggregates import Cell, CellField, stored_cell
+from schemas.aggregates import CellField
 from schemas.changes import encode_changes
-from schemas.errors import Fenced, LogReplaced, PositionMoved, ScoreStreamError
-from schemas.identifiers import OrganizationId, StudentKey
+from schemas.errors import AppliedAlready, BatchTooLarge, Fenced, LogReplaced, PositionMoved, ScoreStreamError
+from schemas.identifiers import OrganizationId
 from schemas.keys import PartitionKeys
-from streams.engine import CellKey, Decision
-from streams.scoring import StoredExam, pack_exams, unpack_exams
+from schemas.shares import Share, stored_share
+from streams.connection import RedisClient
+from streams.engine import CellKey
+from streams.rows import Row
 
-# Notices older than a thousand batches help nobody: a reader that far behind reads the cells anew.
+# Notices older than a thousand batches help nobody: a reader that far behind reads the cells anew. A replay's notices are
+# long, and only so many bytes of them are worth keeping.
 CHANGES_KEPT: Final = 1_000
+_CHANGES_KEPT_BYTES: Final = 2_000_000
+_CHANGES_KEPT_AT_LEAST: Final = 20
+
+# A script of so many arguments takes some 20 ms, and everybody waits for it. (Servers before 7.0 take a million at most.)
+LARGEST_ARGUMENTS: Final = 50_000
 
 F = TypeVar("F", bytes, CellField)
 
@@ -35,10 +43,29 @@ class Claim(NamedTuple):
     position: int | None
 
 
+class Change(NamedTuple):
+    """What one batch writes: all of it, or nothing."""
+
+    next_position: int
+    complete_ms: int  # everything produced before this time is applied
+    rows: Mapping[bytes, Row]  # by unit
+    shares: Sequence[Share]  # each by its name, a ``CellKey``
+
+
+class PartitionTables(Protocol):
+    """The tables as the worker uses them; ``Tables`` keeps them in Redis, the tests' fake in memory."""
+
+    async def claim(self, keys: PartitionKeys, *, log_end: int = 0) -> Claim: ...
+    async def read_rows(self, keys: PartitionKeys, units: Collection[bytes]) -> dict[bytes, Row]: ...
+    async def read_shares(self, keys: PartitionKeys, cells: Iterable[CellKey]) -> dict[CellKey, Share]: ...
+    async def apply(self, keys: PartitionKeys, claim: Claim, change: Change) -> None: ...
+    async def report_progress(self, keys: PartitionKeys, claim: Claim, complete_ms: int) -> None: ...
+
+
 class Tables:
     """Scripts and reads against one Redis; one per worker."""
 
-    def __init__(self, redis: Redis, owner: str, log_identity: str) -> None:
+    def __init__(self, redis: RedisClient, owner: str, log_identity: str) -> None:
         self._redis = redis
         self._owner = owner
         self._log_identity = log_identity
@@ -47,13 +74,16 @@ class Tables:
         self._read = load_script(redis, "read_fields")
         self._progress = load_script(redis, "report_progress")
 
-    async def claim(self, keys: PartitionKeys) -> Claim:
+    async def claim(self, keys: PartitionKeys, *, log_end: int = 0) -> Claim:
         """Become the one writer of a partition; whoever was it before is fenced.
+
+        Where nothing was applied yet, ``log_end`` is kept as the position at which the tables will have caught up with
+        the log: until then they are not what readers should take for whole.
 
         Raises:
             LogReplaced: the stored position belongs to another log.
         """
-        reply = await self._claim(keys=[keys.position], args=[self._owner, self._log_identity])
+        reply = await self._claim(keys=[keys.position], args=[self._owner, self._log_identity, log_end])
         if reply[0] == b"log_replaced":
             raise LogReplaced(
                 f"{keys.position} was read from log {reply[1].decode()}, but the topic is now {self._log_identity}: "
@@ -61,20 +91,14 @@ class Tables:
             )
         return Claim(int(reply[1]), int(reply[2]) if reply[2] else None)
 
-    async def read_exams(
-        self, keys: PartitionKeys, units: Mapping[bytes, StudentKey]
-    ) -> dict[bytes, list[StoredExam]]:
-        """The stored exams of those of ``units`` that have any."""
+    async def read_rows(self, keys: PartitionKeys, units: Collection[bytes]) -> dict[bytes, Row]:
+        """The stored rows of those of ``units`` that have one."""
         by_hash: dict[str, list[bytes]] = defaultdict(list)
-        for unit, student in units.items():
-            by_hash[keys.exams(student)].append(unit)
-        found: dict[bytes, list[StoredExam]] = {}
-        for unit, value in await self._read_fields(by_hash):
-            if value is not None:
-                found[unit] = unpack_exams(value)
-        return found
+        for unit in units:
+            by_hash[keys.exams(unit)].append(unit)
+        return {unit: row for unit, row in await self._read_fields(by_hash) if row is not None}
 
-    async def read_cells(self, keys: PartitionKeys, cells: Iterable[CellKey]) -> dict[CellKey, Cell]:
+    async def read_shares(self, keys: PartitionKeys, cells: Iterable[CellKey]) -> dict[CellKey, Share]:
         """This partition's share of each of ``cells``; a new, empty one where there is none yet."""
         by_hash: dict[str, list[CellField]] = defaultdict(list)
         hashes: dict[str, OrganizationId] = {}
@@ -85,54 +109,51 @@ class Tables:
         names = [(hashes[name], field) for name, fields in by_hash.items() for field in fields]
         values = await self._read_fields(by_hash)
         return {
-            name: stored_cell(value)[1] if value is not None else Cell()
+            name: stored_share(value)[1] if value is not None else Share()
             for name, (_, value) in zip(names, values, strict=True)
         }
 
-    async def apply(
-        self,
-        keys: PartitionKeys,
-        claim: Claim,
-        *,
-        next_position: int,
-        complete_ms: int,
-        decision: Decision,
-        cells: Mapping[CellKey, Cell],
-    ) -> None:
+    async def apply(self, keys: PartitionKeys, claim: Claim, change: Change) -> None:
         """Write what a batch changed and move the position, in one step.
 
         Raises:
             Fenced: another worker has claimed the partition since.
             PositionMoved: the partition does not stand where the claim says.
+            AppliedAlready: it stands where this change leaves it.
+            BatchTooLarge: one script cannot take the change.
         """
-        rows: dict[str, list[bytes]] = defaultdict(list)
-        for unit, (student, exams) in decision.units.items():
-            rows[keys.exams(StudentKey(student))] += (unit, pack_exams(exams))
-        by_organization: dict[OrganizationId, list[str | bytes]] = defaultdict(list)
+        cells: dict[OrganizationId, list[str | bytes]] = defaultdict(list)
         notice: dict[str, list[str]] = defaultdict(list)
-        for (organization, field), cell in cells.items():
-            by_organization[organization] += (field, cell.pack())
+        for share in change.shares:
+            organization, field = share.name
+            cells[organization] += (field, share.pack())
             notice[organization].append(field)
+        changes = encode_changes(notice) if notice else b""
         arguments: list[Any] = [
             claim.epoch,
             "" if claim.position is None else claim.position,
-            next_position,
-            complete_ms,
-            encode_changes(notice) if notice else b"",
-            CHANGES_KEPT,
-            len(rows),
+            change.next_position,
+            change.complete_ms,
+            changes,
+            _notices_kept(len(changes)),
+            len(change.rows),
+            *chain.from_iterable(change.rows.items()),
         ]
-        for pairs in rows.values():
+        for pairs in cells.values():
             arguments.append(len(pairs))
             arguments += pairs
-        for cell_pairs in by_organization.values():
-            arguments.append(len(cell_pairs))
-            arguments += cell_pairs
-        names = [keys.position, keys.changes, *rows, *map(keys.cells, by_organization)]
+        names = [keys.position, keys.changes, *map(keys.exams, change.rows), *map(keys.cells, cells)]
+        if len(names) + len(arguments) > LARGEST_ARGUMENTS:
+            raise BatchTooLarge(
+                f"{len(names) + len(arguments)} arguments; one script takes {LARGEST_ARGUMENTS} at most"
+            )
         reply = await self._apply(keys=names, args=arguments)
         if reply[0] == b"fenced":
             raise Fenced(f"{keys.position} is at epoch {reply[1].decode()}; ours was {claim.epoch}")
         if reply[0] == b"moved":
+            # Only we can have written under our epoch: the connection broke before the answer, and it was sent again.
+            if reply[1] == str(change.next_position).encode():
+                raise AppliedAlready(f"{keys.position} is at {change.next_position} already")
             raise PositionMoved(
                 f"{keys.position} is at {reply[1].decode()}; the batch starts at {claim.position}"
             )
@@ -140,8 +161,21 @@ class Tables:
             raise ScoreStreamError(f"apply_batch answered {reply!r}")
 
     async def report_progress(self, keys: PartitionKeys, claim: Claim, complete_ms: int) -> None:
-        """Say that everything produced before ``complete_ms`` is applied."""
-        await self._progress(keys=[keys.position], args=[claim.epoch, complete_ms])
+        """Say that everything produced before ``complete_ms`` is applied.
+
+        Raises:
+            PositionMoved: the partition stands before the claim's position, or before the claim was made: Redis has lost
+                what we wrote. Further on, it is another's, or a batch of ours is under way; that is no fault.
+        """
+        known = "" if claim.position is None else claim.position
+        outcome, stored = await self._progress(keys=[keys.position], args=[claim.epoch, known, complete_ms])
+        back = (outcome == b"fenced" and int(stored or 0) < claim.epoch) or (
+            outcome == b"moved" and claim.position is not None and int(stored or -1) < claim.position
+        )
+        if back:
+            raise PositionMoved(
+                f"{keys.position} was at {claim.position} under epoch {claim.epoch}, and is no longer"
+            )
 
     async def _read_fields(self, by_hash: Mapping[str, Sequence[F]]) -> Collection[tuple[F, bytes | None]]:
         if not by_hash:
@@ -156,7 +190,11 @@ class Tables:
         return list(zip(fields, values, strict=True))
 
 
-def load_script(redis: Redis, name: str) -> AsyncScript:
+def _notices_kept(size: int) -> int:
+    return max(_CHANGES_KEPT_AT_LEAST, min(CHANGES_KEPT, _CHANGES_KEPT_BYTES // max(1, size)))
+
+
+def load_script(redis: RedisClient, name: str) -> AsyncScript:
     """A script of ``streams/lua``, registered with a Redis connection; it loads itself where it is missing."""
     source = files("streams").joinpath("lua", f"{name}.lua").read_text()
     register: Callable[[str], AsyncScript] = redis.register_script

@@ -1,100 +1,112 @@
-"""Faust's Kafka transport, delivering whole batches.
+"""Faust's Kafka transport, with librdkafka for the records.
 
-Stock Faust creates four asyncio tasks for every message before anything of ours runs. This transport hands over one
-message for each run of consecutive records of a partition, with the list of records as its value, and keeps everything
-else of the parent: membership, back-pressure, flow control, seeking. Every internal of Faust that is touched has a
-test in ``tests/integration/test_transport.py``.
+Faust and aiokafka keep what they are good at: membership of the consumer group, heartbeats, rebalances, agents, timers. The
+records come from ``streams.fetching``, because stock Faust creates four asyncio tasks for every message and unpacks each in
+Python. This transport hands over one message for each run of consecutive records of a partition, with a ``Batch`` as its
+value. Every internal of Faust and aiokafka that is touched has a test in ``tests/integration/test_transport.py``.
 
-Positions are ours: ``positions`` (set by the application) is asked on every assignment and says where to seek;
+Positions are ours: ``positions`` (set by the application) is asked on every assignment and says where to read on;
 ``sought`` is told where reading begins.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import NoOffsetForPartitionError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
+from mode import Service
 
+from streams.fetching import Fetcher
 from streams.partitions import Batch
 
 Positions = Callable[[frozenset[TP]], Awaitable[Mapping[TP, int | None]]]
 Sought = Callable[[Mapping[TP, int]], None]
 
+# A rebalance waits for the fetch under way.
+_FETCH_SECONDS = 0.1
 
-class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """Fetches with our waiting time instead of Faust's fixed 1.5 s."""
 
-    fetch_wait_ms: int = 100
+class _NothingRead(dict[TP, "int | None"]):
+    """Stands in for Faust's record of what was read, by which it drops messages that come again after a seek.
 
-    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
-        consumer = super()._create_worker_consumer(transport)
-        # Kafka answers a fetch as soon as there is something; the embedded broker always waits this long.
-        consumer._fetch_max_wait_ms = self.fetch_wait_ms
-        return consumer
+    Right behind a seek it notes the message from before, and would drop what the seek was for. Positions are guarded
+    where they are kept, so nothing needs to be dropped here.
+    """
 
-    async def _fetch_records(self, *args: Any, **kwargs: Any) -> Any:
-        try:
-            return await super()._fetch_records(*args, **kwargs)
-        except NoOffsetForPartitionError:
-            # Assigned a moment ago, nothing committed, and not sought yet: our position arrives with the claim. A
-            # position below the log start is another error, and stops the worker.
-            return {}
+    def __getitem__(self, tp: TP) -> int | None:
+        return None
+
+    def __setitem__(self, tp: TP, offset: int | None) -> None:
+        pass
 
 
 class Consumer(driver.Consumer):
-    """Delivers batches and seeks to the positions that the application keeps."""
+    """Delivers batches and reads from the positions that the application keeps."""
 
-    batch_records: int = 2_000
+    fetcher: Fetcher | None = None
     positions: Positions | None = None
     sought: Sought | None = None
+    every_second: Callable[[], Awaitable[None]] | None = None
+    named: Callable[[], AbstractContextManager[None]] = nullcontext  # around what may end the worker
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._fetched_to: dict[TP, int] = {}
+        self._read_offset = _NothingRead()
 
-    def _new_consumer_thread(self) -> ConsumerThread:
-        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+    @Service.task
+    async def _look_around(self) -> None:
+        # Not one of Faust's timers: those begin after the first assignment only, which may never come.
+        while not self.should_stop:
+            if self.every_second is not None:
+                with self.named():
+                    await self.every_second()
+            await self.sleep(1.0)
+
+    async def _getmany(  # type: ignore[override]  # what comes back goes to our own getmany only
+        self,
+        active_partitions: set[TP] | None,
+        timeout: float,  # noqa: ASYNC109  # the parent's
+    ) -> list[Batch]:
+        if self.fetcher is None:
+            return []
+        # Asking for records is the sign of life that keeps the partitions; aiokafka sees it only when told.
+        with self.named(), self._thread._ensure_consumer()._subscription.fetch_context():
+            return await self.fetcher.next(min(timeout, _FETCH_SECONDS))
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:  # noqa: ASYNC109  # the parent's
-        """One message for each run of up to ``batch_records`` records of a partition."""
-        records, active = await self._wait_next_records(timeout)
-        if records is None or self.should_stop:
-            return
-        if not self.flow_active:
-            await self.perform_seek()
+        """One message for each batch."""
+        batches, active = await self._wait_next_records(timeout)
+        if batches is None or self.should_stop or self.fetcher is None:
             return
         generation = self.app.consumer_generation_id
-        for kafka_tp, run in records.items():
-            tp = ensure_TP(kafka_tp)
-            for first in range(0, len(run), self.batch_records):
-                # Checked before every delivery: a rebalance may have happened while the last one waited.
-                if not self.flow_active or self.app.consumer_generation_id != generation:
-                    return
-                if active is not None and tp not in active and tp not in self._buffered_partitions:
-                    break
-                yield tp, self._batch_message(tp, run[first : first + self.batch_records])
+        left = deque(cast("list[Batch]", batches))
+        # Checked before every delivery: a rebalance may have happened while the last one waited.
+        while left and self.flow_active and self.app.consumer_generation_id == generation:
+            batch = left.popleft()
+            tp = TP(batch.topic, batch.partition)
+            if active is None or tp in active or tp in self._buffered_partitions:
+                yield tp, self._message(tp, batch)
+        # Faust would seek here, in the middle of a rebalance. Our seek claims, and would take partitions back from those to
+        # whom they have just been given; the seek that ends the rebalance is enough.
+        await self.fetcher.give_back(left)
 
-    def _batch_message(self, tp: TP, records: list[Any]) -> ConsumerMessage:
-        last = records[-1]
-        start = self._fetched_to.get(tp, records[0].offset)
-        self._fetched_to[tp] = last.offset + 1
+    def _message(self, tp: TP, batch: Batch) -> ConsumerMessage:
+        last = batch.records[-1]
         return ConsumerMessage(
-            last.topic,
-            last.partition,
+            tp.topic,
+            tp.partition,
             last.offset,
-            (last.timestamp or 0) / 1000,
-            last.timestamp_type,
+            last.timestamp / 1000,
+            0,
             None,
             None,
-            cast(
-                bytes, Batch(last.topic, last.partition, start, records)
-            ),  # Faust passes values through untouched
+            cast(bytes, batch),  # Faust passes values through untouched
             None,
             0,
             0,
@@ -103,39 +115,56 @@ class Consumer(driver.Consumer):
         )
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Seek everything assigned to where the application says that it stands.
+        """Read everything assigned from where the application says that it stands.
 
         Kafka's committed offsets are for dashboards only: the position lives with the state, in Redis.
         """
         assigned = frozenset(map(ensure_TP, self.assignment()))
-        if self.positions is None or not assigned:
+        if self.positions is None or self.fetcher is None or not assigned:
             return await super().seek_to_committed()
-        positions = await self.positions(assigned)
+        # aiokafka is here for the membership: it must not fetch what nobody will take.
+        self._thread._ensure_consumer().pause(*map(_kafka, assigned))
+        with self.named():
+            positions = await self.positions(assigned)
         unknown = [tp for tp, offset in positions.items() if offset is None]
-        earliest = await self.earliest_offsets(*map(_kafka, unknown)) if unknown else {}
-        starts = {ensure_TP(tp): offset for tp, offset in earliest.items()}
-        seeks = {tp: starts.get(tp, 0) if offset is None else offset for tp, offset in positions.items()}
-        self._fetched_to = dict(seeks)
+        bounds = await self.fetcher.bounds(unknown)
+        starts = {tp: bounds[tp][0] if offset is None else offset for tp, offset in positions.items()}
         if self.sought is not None:
-            self.sought(seeks)
-        await self.seek_wait({_kafka(tp): offset for tp, offset in seeks.items()})
-        return seeks
+            self.sought(starts)
+        await self.fetcher.assign({(tp.topic, tp.partition): at for tp, at in starts.items()})
+        return starts
+
+    async def begin_anew(self) -> None:
+        """Claim and seek everything that is assigned, as at the end of a rebalance; one under way does so itself."""
+        if self.flow_active:
+            await self.perform_seek()
 
     async def seek_back(self, tp: TP, offset: int) -> None:
-        """Fetch this partition again from ``offset``."""
-        self._fetched_to[tp] = offset
-        await self.seek(_kafka(tp), offset)
-        self._read_offset[tp] = offset
+        """Read this partition again from ``offset``."""
+        if self.fetcher is not None:
+            await self.fetcher.seek(tp, offset)
 
     async def commit_positions(self, positions: Mapping[TP, int]) -> None:
         """Tell Kafka how far we are, for dashboards. Never await this where batches are applied: it may block.
 
         Not Faust's own commit, which stops the worker when the broker does not answer.
         """
-        consumer = self._thread._ensure_consumer()
-        await self._thread.call_thread(
-            consumer.commit, {_kafka(tp): OffsetAndMetadata(offset, "") for tp, offset in positions.items()}
-        )
+        offsets = {_kafka(tp): OffsetAndMetadata(offset, "") for tp, offset in positions.items()}
+        await self._thread.call_thread(self._commit_unless_joining, offsets)
+
+    async def _commit_unless_joining(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        # A commit sent while we join waits behind the join, on the same connection, and then names the generation before
+        # it. aiokafka answers the refusal by leaving and joining anew: every commit would begin the next rebalance.
+        coordinator = self._thread._ensure_consumer()._coordinator
+        joining = coordinator._performed_join_prepare or coordinator._rejoin_needed_fut.done()
+        if not joining and coordinator.coordinator_id is not None:
+            await coordinator._do_commit_offsets(None, offsets)
+
+    async def on_stop(self) -> None:
+        """Leave the group, then stop fetching."""
+        await super().on_stop()
+        if self.fetcher is not None:
+            await self.fetcher.close()
 
 
 class Transport(driver.Transport):

@@ -5,26 +5,42 @@ Safety never rests here: a stale worker is refused by the script. This class onl
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import NoReturn, Protocol
 
 from faust.types import TP
-from redis.asyncio import Redis
 
-from schemas.errors import Fenced, PositionMoved, ScoreStreamError, TablesLost
+from schemas.errors import (
+    AggregateUnderflow,
+    Fenced,
+    LayoutChanged,
+    PartitionsChanged,
+    PositionMoved,
+    TablesLost,
+)
 from schemas.identifiers import PartitionId
-from schemas.keys import GENERATION, PARTITION_COUNT, Generation, PartitionKeys, new_generation
+from schemas.keys import (
+    GENERATION,
+    LAYOUT,
+    PARTITION_COUNT,
+    Attribution,
+    Generation,
+    PartitionKeys,
+    how_made,
+    new_generation,
+)
 from schemas.topics import EXAM_RESULTS, ORGANIZATIONS
-from streams.directory import DirectoryStore, ReadTopic
+from streams.accidents import Accident, Accidents
+from streams.clock import Clock
+from streams.connection import RedisClient
 from streams.metrics import Metrics
 from streams.partitions import Batch, OwnedPartition
 from streams.reading import Reader, Rejection
-from streams.rejected import RejectedTopic
 from streams.scoring import Outcome
-from streams.tables import Tables
+from streams.tables import PartitionTables
 
 logger = logging.getLogger(__name__)
 
@@ -32,32 +48,53 @@ _SETBACKS = 5
 _SETBACK_SECONDS = 0.05  # doubled with each setback in a row, so 3 s in all
 
 
+class OrganizationDirectory(Protocol):
+    """The directory as the worker uses it; ``streams.directory.DirectoryStore`` is it."""
+
+    async def catch_up(self) -> None: ...
+    async def refresh(self) -> bool: ...
+    async def positions(self) -> Mapping[int, int]: ...
+
+
 class Worker:
-    """Applies batches of the partitions that it has claimed."""
+    """Applies batches of the partitions that it has claimed.
+
+    Args:
+        tables: where the aggregates are.
+        serving: the generation to write.
+        reader: from records to events.
+        directory: the organizations.
+        reject: puts rejected records of a partition into their topic, and returns when they are acknowledged.
+        log_ends: the end of the log of each of some partitions.
+    """
 
     def __init__(
         self,
         *,
-        redis: Redis,
-        tables: Tables,
+        tables: PartitionTables,
+        serving: Callable[[], Awaitable[Generation]],
         reader: Reader,
-        directory: DirectoryStore,
-        rejected: RejectedTopic,
+        directory: OrganizationDirectory,
+        reject: Callable[[Sequence[Rejection], int], Awaitable[None]],
         metrics: Metrics,
-        partitions: int,
-        read_organizations: ReadTopic,
+        log_ends: Callable[[Collection[int]], Awaitable[Mapping[int, int]]],
+        clock: Clock,
     ) -> None:
-        self._redis = redis
         self._tables = tables
+        self._serving = serving
         self._reader = reader
         self._directory = directory
-        self._rejected = rejected
+        self._reject = reject
         self._metrics = metrics
-        self._partitions = partitions
-        self._read_organizations = read_organizations
+        self._log_ends = log_ends
+        self._clock = clock
+        self._accidents = Accidents(metrics.accidents)
         self._started = False
+        self.applied = 0  # batches
         self._setbacks: Counter[int] = Counter()
         self._owned: dict[int, OwnedPartition] = {}
+        self._displaced = False
+        self._warned_of: Attribution | None = None
 
     async def positions(self, assigned: frozenset[TP]) -> Mapping[TP, int | None]:
         """Claim what was assigned, and say where to read on (None: from the start of the log).
@@ -65,11 +102,14 @@ class Worker:
         Called on every assignment, so also after every rebalance; a claim fences whoever had the partition.
         """
         if not self._started:
-            await self._directory.catch_up(self._read_organizations)
+            await self._directory.catch_up()
             self._started = True
         await self._directory.refresh()
-        generation = await serving_generation(self._redis, self._partitions)
+        generation = await self._serving()
+        ends = await self._log_ends([tp.partition for tp in assigned if tp.topic == EXAM_RESULTS])
         organizations = await self._directory.positions()
+        # Batches that still wait are of the assignment before; they come again from the positions that we are about to get.
+        self._owned = {}
         owned: dict[int, OwnedPartition] = {}
         positions: dict[TP, int | None] = {}
         for tp in sorted(assigned):
@@ -77,9 +117,16 @@ class Worker:
                 positions[tp] = organizations.get(tp.partition)
             if tp.topic != EXAM_RESULTS:
                 continue
-            partition = await self._claim(generation, tp.partition)
+            partition = await self._claim(generation, tp.partition, ends.get(tp.partition, 0))
             owned[tp.partition] = partition
             positions[tp] = partition.claim.position
+        serving = await self._serving()
+        if serving != generation:
+            if any(partition.claim.position is not None for partition in owned.values()):
+                return await self.positions(assigned)  # a rebuild put its tables in place meanwhile
+            self._lost(generation, serving)
+        self._compare_rules(generation)
+        self._displaced = False
         self._owned = owned
         self._metrics.rebalances.inc()
         self._metrics.partitions.set(len(owned))
@@ -106,66 +153,137 @@ class Worker:
         except Fenced:
             self._metrics.fenced_writes.inc()
             logger.warning("write refused partition=%d epoch=%d", batch.partition, owned.claim.epoch)
-            if self._owned.get(batch.partition) is not owned:
-                return None  # our own later claim did it; these records come again from its position
             return await self._claim_again(owned)
         except PositionMoved as error:
             logger.warning("batch out of order partition=%d error=%s", batch.partition, error)
             return await self._claim_again(owned)
+        except AggregateUnderflow as error:
+            # Rows that are read after Redis lost its tail, or by a zombie, do not fit shares that were read before. If they
+            # never fit, the tables themselves are wrong.
+            if self._setbacks[batch.partition] >= _SETBACKS:
+                raise
+            logger.warning("shares do not fit the rows partition=%d error=%s", batch.partition, error)
+            return await self._claim_again(owned)
         self._setbacks.pop(batch.partition, None)
+        self.applied += 1
         if decision is not None:
             self._count(batch, decision.outcomes, time.perf_counter() - started)
         return None
 
-    async def report_progress(self, caught_up: frozenset[int], up_to_ms: int) -> None:
-        """Partitions in ``caught_up`` have nothing unread from before ``up_to_ms``."""
-        for number in caught_up & self._owned.keys():
-            await self._owned[number].report_progress(up_to_ms)
+    async def report_progress(self, caught_up: frozenset[int], up_to_ms: int) -> Mapping[int, int]:
+        """Partitions in ``caught_up`` have nothing unread from before ``up_to_ms``; returns where some must be read again."""
+        again: dict[int, int] = {}
+        now = dict(self._owned)
+        for number in sorted(caught_up & now.keys()):
+            owned = now[number]
+            if self._owned.get(number) is not owned:
+                continue  # revoked or claimed again while the one before was reported
+            try:
+                await owned.report_progress(up_to_ms)
+            except PositionMoved as error:
+                logger.warning("partition has moved partition=%d error=%s", number, error)
+                seek_to = await self._claim_again(owned)
+                if seek_to is not None:
+                    again[number] = seek_to
         if self._owned:
             self._metrics.watermark.set(min(owned.complete_ms for owned in self._owned.values()) / 1000)
+        return again
+
+    async def displaced(self) -> bool:
+        """Whether other tables serve than those we write: a rebuild put its own in place. ``positions`` takes them over."""
+        if not self._owned and not self._displaced:
+            return False
+        serving = await self._serving()
+        return self._displaced or any(o.keys.generation != serving for o in self._owned.values())
 
     def positions_now(self) -> dict[int, int]:
         """Next offset by owned partition."""
         return {number: owned.position for number, owned in self._owned.items()}
 
-    async def _claim_again(self, owned: OwnedPartition) -> int:
+    async def _claim_again(self, owned: OwnedPartition) -> int | None:
         """Take a partition back that is still assigned to us; returns where to seek.
 
-        A zombie that claimed late does this to us once. Again and again means that two workers believe they own it.
+        None when a later claim of our own is the reason: its position is where the records come from again. A zombie that
+        claimed late does this to us once. Again and again means that two workers believe they own it.
         """
         number = owned.number
+        if self._owned.get(number) is not owned:
+            return None
         self._setbacks[number] += 1
         if self._setbacks[number] > _SETBACKS:
             raise Fenced(
                 f"partition {number} was lost {_SETBACKS} times in a row; is another worker assigned to it?"
             )
-        await asyncio.sleep(_SETBACK_SECONDS * 2 ** self._setbacks[number])
-        again = await self._claim(owned.keys.generation, number)
-        if again.claim.position is None and owned.claim.position is not None:
+        await self._clock.sleep(_SETBACK_SECONDS * 2 ** self._setbacks[number])
+        if self._owned.get(number) is not owned:
+            return None
+        # Should they be lost, readers are told that the tables are incomplete until they are where they were.
+        again = await self._claim(owned.keys.generation, number, owned.claim.position or 0)
+        # After the claim: whatever loses the pointer from now on loses the claim, too, and that is noticed.
+        serving = await self._serving()
+        before, now = owned.claim.position, again.claim.position
+        if serving != owned.keys.generation:
+            if now is None:
+                self._lost(owned.keys.generation, serving)
+            # Our tables are all there, and no longer serve. ``displaced`` says so to whoever can seek.
+            self._displaced = True
+            if self._owned.get(number) is owned:
+                del self._owned[number]
+            return None
+        if before is not None and now is None:
+            self._accidents.happened(Accident.TABLES_LOST, partition=number, was=before)
             raise TablesLost(
                 f"Redis has lost the tables of partition {number}; it was at {owned.claim.position}. Starting again from the "
                 "beginning of the log"
             )
+        if before is not None and now is not None and now < before:
+            # Rows, cells and position went back together, so reading on from there repeats exactly what was lost.
+            self._accidents.happened(
+                Accident.TABLES_ROLLED_BACK, **{"partition": number, "from": before, "to": now}
+            )
+        if self._owned.get(number) is not owned:
+            return None
         again.start = owned.start
         self._owned[number] = again
         return again.position
 
-    async def _claim(self, generation: Generation, number: int) -> OwnedPartition:
+    def _lost(self, generation: Generation, serving: Generation) -> NoReturn:
+        """Redis lost everything between the look at the pointer and the claim."""
+        self._accidents.happened(Accident.TABLES_LOST, claimed=generation, serving=serving)
+        raise TablesLost(
+            f"Redis serves generation {serving}, not {generation} any more. Starting again with it"
+        )
+
+    def _compare_rules(self, generation: Generation) -> None:
+        stored = how_made(generation).attribution
+        if stored != self._reader.attribution and stored != self._warned_of:
+            self._warned_of = stored
+            logger.warning(
+                "SCORES_ATTRIBUTION differs from the rule of the serving tables, which holds; `scores rebuild --attribution` "
+                "switches setting=%s serving=%s generation=%s",
+                self._reader.attribution,
+                stored,
+                generation,
+            )
+
+    async def _claim(self, generation: Generation, number: int, log_end: int = 0) -> OwnedPartition:
         keys = PartitionKeys(generation, PartitionId(number))
 
         async def reject(rejected: Sequence[Rejection]) -> None:
-            await self._rejected.put(rejected, number)
+            await self._reject(rejected, number)
 
-        claim = await self._tables.claim(keys)
+        claim = await self._tables.claim(keys, log_end=log_end)
         self._metrics.claims.inc()
         return OwnedPartition(
             number,
             keys,
             claim,
             tables=self._tables,
-            reader=self._reader,
+            reader=self._reader.under(how_made(generation).attribution),
             reject=reject,
             refresh_directory=self._directory.refresh,
+            clock=self._clock,
+            accidents=self._accidents,
         )
 
     def _count(self, batch: Batch, outcomes: Mapping[Outcome, int], seconds: float) -> None:
@@ -177,21 +295,43 @@ class Worker:
             metrics.events.labels(outcome.name.lower()).inc(count)
 
 
-async def serving_generation(redis: Redis, partitions: int) -> Generation:
+async def serving_generation(
+    redis: RedisClient, partitions: int, attribution: Attribution = "current"
+) -> Generation:
     """The generation to write; made when there is none yet, for as many partitions as the topic has.
 
     Raises:
-        ScoreStreamError: the tables were built for another number of partitions.
+        PartitionsChanged: the tables were built for another number of partitions.
+        LayoutChanged: they are of another layout.
     """
     await redis.setnx(PARTITION_COUNT, partitions)
     stored = int(_text(await redis.get(PARTITION_COUNT)))
     if stored != partitions:
-        raise ScoreStreamError(
+        raise PartitionsChanged(
             f"the tables were built from {stored} partitions, but {EXAM_RESULTS} now has {partitions}; "
             "students have changed partitions, so start with an empty Redis"
         )
-    await redis.setnx(GENERATION, new_generation(int(time.time() * 1000)))
-    return Generation(_text(await redis.get(GENERATION)))
+    await redis.setnx(GENERATION, new_generation(int(time.time() * 1000), attribution))
+    generation = Generation(_text(await redis.get(GENERATION)))
+    layout = how_made(generation).layout
+    if layout != LAYOUT:
+        raise LayoutChanged(
+            f"the tables of generation {generation} have layout {layout}, and this version writes layout {LAYOUT}. Run `scores "
+            "rebuild`: it fills new tables from the log while these serve, and this worker then takes them over"
+        )
+    return generation
+
+
+async def require_serving(redis: RedisClient) -> None:
+    """Look whether there still is a serving generation: in a cluster the pointer is lost with a master that has no tables.
+
+    Raises:
+        TablesLost: there is none; readers see nothing until a worker starts again.
+    """
+    if await redis.get(GENERATION) is None:
+        raise TablesLost(
+            f"Redis has lost {GENERATION}, the name of the tables. Starting again with new tables, from the beginning of the log"
+        )
 
 
 def _text(reply: bytes | str | None) -> str:

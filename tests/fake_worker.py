@@ -10,7 +10,7 @@ from typing import Any, Final
 import redis
 from redis.typing import EncodableT
 
-from schemas.aggregates import Cell, CellField, Contribution, cell_field
+from schemas.aggregates import CellField, Contribution, cell_field, contribution, levels_code
 from schemas.changes import CHANGES_FIELD, encode_changes
 from schemas.identifiers import OrganizationId, PartitionId, ancestry
 from schemas.keys import (
@@ -21,6 +21,7 @@ from schemas.keys import (
     Generation,
     PartitionKeys,
 )
+from schemas.shares import Share
 
 # Cells, position and notice in one step, all with the same server time.
 _APPLY: Final = """
@@ -39,7 +40,7 @@ return string.format('%d', now_ms)
 
 def scored(score: int, level: int, *, under_appeal: bool = False) -> Contribution:
     """One student's result without claims."""
-    return Contribution(score, bytes([level - 1]), under_appeal)
+    return contribution(score, levels_code([level]), under_appeal=under_appeal)
 
 
 class FakeWorker:
@@ -52,7 +53,7 @@ class FakeWorker:
         self.partitions = partitions
         self.generation = Generation(generation)
         self._changes_kept = changes_kept
-        self._cells: dict[tuple[int, OrganizationId, CellField], Cell] = {}
+        self._cells: dict[tuple[int, OrganizationId, CellField], Share] = {}
 
     def serve(self) -> None:
         """Make this generation the one that is served."""
@@ -88,7 +89,7 @@ class FakeWorker:
         chain = ancestry(OrganizationId(school))
         arguments: list[EncodableT] = []
         for organization in chain:
-            cell = self._cells.setdefault((partition, organization, field), Cell())
+            cell = self._cells.setdefault((partition, organization, field), Share())
             for part in removed:
                 cell.retract(part)
             for part in added:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -12,7 +13,7 @@ import msgspec
 from gateway.imports.documents import JSON, XML, Document
 from schemas.assessments import Assessment, Registry
 from schemas.errors import InvalidInput, UnknownAssessment
-from schemas.events import ExamResult
+from schemas.events import ExamResult, too_nested
 from schemas.identifiers import Grade
 from schemas.imports import FieldError, ImportStatus
 from schemas.trt import TrtRefused, read_trt
@@ -23,6 +24,12 @@ _WHOSE: Final = re.compile(
     r"student_?id|ssid|(first|middle|last|sur)_?(or_?surname|name)|birth|dob", re.IGNORECASE
 )
 _LONGEST_VALUE: Final = 80
+_LONGEST_MESSAGE: Final = 300  # the decoder's own words may repeat a value, however long it is
+# An event has half a kilobyte; Kafka takes no message above a megabyte, and one that it refuses could never be produced.
+_LARGEST_EVENT_BYTES: Final = 65_536
+# As for reports: systems write 0001-01-01 for "never", and that must not become a version.
+_FIRST_MOMENT: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_END_OF_TIME: Final = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +78,16 @@ class DocumentReader:
             return Refusal(refused.status, refused.errors)
 
     def _read_json(self, data: bytes) -> Reading | Refusal:
+        if len(data) > _LARGEST_EVENT_BYTES:
+            return _unreadable(f"the event has {len(data)} bytes; at most {_LARGEST_EVENT_BYTES} are read")
+        if too_nested(data):
+            return _unreadable("hundreds of brackets; an event has a dozen")
         try:
             submitted = _decode_submitted(data)
         except msgspec.ValidationError as error:
             return _invalid(str(error), data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return Refusal(ImportStatus.BAD_FORMAT, (FieldError("", "", f"not JSON: {error}"),))
+            return _unreadable(f"not JSON: {error}")
         event = ExamResult(**{name: getattr(submitted, name) for name in ExamResult.__struct_fields__})
         try:
             assessment = self._registry.resolve(event.assessment_id, event.school_year)
@@ -116,6 +127,11 @@ def _faults(event: ExamResult, assessment: Assessment) -> Iterator[FieldError]:
         yield FieldError(
             "student_id", "", "missing; only records in Kafka itself may say it by their key alone"
         )
+    for element, moment in (("status_date", event.status_date), ("completed", event.completed)):
+        if moment is not None and not _FIRST_MOMENT <= moment < _END_OF_TIME:
+            yield FieldError(
+                element, moment.isoformat(), "not of this century; send the time at which it was"
+            )
     if event.status == "reset":
         return
     if event.school is None:
@@ -128,8 +144,8 @@ def _faults(event: ExamResult, assessment: Assessment) -> Iterator[FieldError]:
     enrolled = event.enrolled_grade or event.grade
     for element, value, check in (
         ("enrolled_grade", enrolled, lambda: assessment.cell_grade(Grade(enrolled) if enrolled else None)),
-        ("level", event.level, lambda: assessment.slots(event.level or 1, ())),
-        ("claims", "", lambda: assessment.slots(1, event.claims)),
+        ("level", event.level, lambda: assessment.levels_code(event.level or 1, ())),
+        ("claims", "", lambda: assessment.levels_code(1, event.claims)),
     ):
         try:
             check()
@@ -137,9 +153,14 @@ def _faults(event: ExamResult, assessment: Assessment) -> Iterator[FieldError]:
             yield FieldError(element, "" if value is None else str(value), str(error))
 
 
+def _unreadable(message: str) -> Refusal:
+    return Refusal(ImportStatus.BAD_FORMAT, (FieldError("", "", message[:_LONGEST_MESSAGE]),))
+
+
 def _invalid(message: str, data: bytes) -> Refusal:
     found = _AT_PATH.fullmatch(message)
     text, path = (found["message"], found["path"] or "") if found else (message, "")
+    text = text[:_LONGEST_MESSAGE]
     if missing := _MISSING.fullmatch(text):
         element = f"{path}.{missing['field']}".lstrip(".")
         return Refusal(ImportStatus.BAD_DATA, (FieldError(element, "", "missing"),))
@@ -149,10 +170,14 @@ def _invalid(message: str, data: bytes) -> Refusal:
 
 
 def _value_at(path: str, data: bytes) -> str:
-    value: Any = _decode_any(data)
-    for name, index in _STEP.findall(path):
-        value = value[name] if name else value[int(index)]
-    return str(value)[:_LONGEST_VALUE] if isinstance(value, str | int | float) else ""
+    try:
+        value: Any = _decode_any(data)
+        for name, index in _STEP.findall(path):
+            value = value[name] if name else value[int(index)]
+        return str(value)[:_LONGEST_VALUE] if isinstance(value, str | int | float) else ""
+    except (msgspec.DecodeError, ValueError, LookupError, TypeError):
+        # The fault was found before the end: what follows may be no JSON, or say the same field again otherwise.
+        return ""
 
 
 def _discreet(errors: tuple[FieldError, ...]) -> tuple[FieldError, ...]:

@@ -1,8 +1,12 @@
 -- Move the time up to which a partition is complete forward, also when nothing arrives.
+-- Refused like a batch (see apply_batch.lua): tables that were rolled back are not complete, and their owner must hear of it.
+-- KEYS: position. ARGV: epoch, expected position ('' when none yet), complete_ms
 local position = KEYS[1]
-local epoch, complete_ms = ARGV[1], ARGV[2]
-local stored = redis.call('HMGET', position, 'epoch', 'complete_ms')
-if stored[1] ~= epoch then return 0 end
-if stored[2] and tonumber(stored[2]) >= tonumber(complete_ms) then return 0 end
-redis.call('HSET', position, 'complete_ms', complete_ms)
-return 1
+local epoch, expected, complete_ms = ARGV[1], ARGV[2], ARGV[3]
+local stored = redis.call('HMGET', position, 'epoch', 'next', 'complete_ms')
+if stored[1] ~= epoch then return {'fenced', stored[1] or ''} end
+if (stored[2] or '') ~= expected then return {'moved', stored[2] or ''} end
+if not stored[3] or tonumber(stored[3]) < tonumber(complete_ms) then
+  redis.call('HSET', position, 'complete_ms', complete_ms)
+end
+return {'applied', complete_ms}

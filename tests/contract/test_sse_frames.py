@@ -24,7 +24,7 @@ from gateway.permissions import VisibilityClass
 from gateway.stream import Stream
 from gateway.streaming_response import StreamingResponse
 from gateway.tables import MergedCell
-from schemas.aggregates import Cell, Contribution, cell_field, slot
+from schemas.aggregates import Cell, cell_field, contribution, levels_code
 from schemas.assessments import Assessment, Claim
 from schemas.errors import UnknownAssessment
 from schemas.identifiers import Grade, OrganizationId, TestCode
@@ -59,8 +59,8 @@ def assessment(school_year: int, test: TestCode, grade: Grade) -> Assessment:
 def ela() -> Cell:
     cell = Cell()
     for score, level, reading in ((2450, 3, 2), (2431, 2, 2), (2300, 1, 1)):
-        cell.apply(Contribution(score, bytes([slot(0, level), slot(1, reading)]), score == 2431))
-    cell.apply(Contribution(None, b"", False))
+        cell.apply(contribution(score, levels_code([level, reading]), under_appeal=score == 2431))
+    cell.apply(contribution(None))
     cell.version = 4
     return cell
 

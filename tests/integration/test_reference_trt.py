@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.aggregates import Cell, Contribution
+from schemas.aggregates import Cell, contribution
 from schemas.assessments import Registry, load_registry
 from schemas.events import decode_exam_result, encode_event
 from schemas.identifiers import OrganizationId, district_of, grade_from
@@ -145,8 +145,8 @@ def test_a_recount_of_the_generated_exams_gives_the_expected_cells(
         assessment = registry.resolve(event.assessment_id)
         warned.update(f"{assessment.test} {warning.element}" for warning in warnings)
         key = (str(event.school_year), event.assessment_id, event.school, event.grade)
-        slots = assessment.slots(event.level, event.claims)
-        cells.setdefault(key, Cell()).apply(Contribution(event.scale_score, slots, False))
+        levels = assessment.levels_code(event.level, event.claims)
+        cells.setdefault(key, Cell()).apply(contribution(event.scale_score, levels))
 
     with (reference / "generated-trt" / "cells_expected.csv").open(encoding="utf-8", newline="") as lines:
         expected = {

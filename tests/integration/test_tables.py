@@ -12,19 +12,19 @@ import stack
 from redis import Redis
 
 from cli.stack.redis_server import EmbeddedRedis
-from schemas.aggregates import Cell, CellField, Contribution, slot, stored_cell
+from schemas.aggregates import Cell, CellField, contribution, levels_code
 from schemas.changes import decode_changes
 from schemas.errors import Fenced, LogReplaced, PositionMoved
-from schemas.identifiers import STATE, OrganizationId, PartitionId, StudentKey
+from schemas.identifiers import STATE, OrganizationId, PartitionId
 from schemas.keys import Generation, PartitionKeys
-from streams.engine import CellKey, Decision
-from streams.scoring import StoredExam
-from streams.tables import Claim, Tables
+from schemas.shares import Share, stored_cell
+from streams.engine import CellKey
+from streams.rows import TOMBSTONE, pack_tombstone
+from streams.tables import Change, Claim, Tables
 
 KEYS = PartitionKeys(Generation("g1"), PartitionId(3))
-STUDENT = StudentKey("00ff" * 6)
-UNIT = bytes.fromhex(STUDENT) + b"2026:ELA-SUM:03"
-EXAM = StoredExam(b"exam-one", 10, 1)
+UNIT = bytes.fromhex("00ff" * 6) + b"unit"
+EXAM = pack_tombstone(TOMBSTONE, b"exam-one", 10, 1)
 CELL: CellKey = (STATE, CellField("2026:ELA-SUM:03"))
 
 
@@ -55,18 +55,16 @@ def run(server: EmbeddedRedis) -> Callable[[Callable[[Tables], Coroutine[Any, An
     return run
 
 
-def one_result() -> tuple[Decision, dict[CellKey, Cell]]:
-    cell = Cell()
-    cell.apply(Contribution(2431, bytes([slot(0, 2)]), False))
-    cell.version = 1
-    return Decision(units={UNIT: (STUDENT, [EXAM])}), {CELL: cell}
+def one_result(name: CellKey = CELL) -> Share:
+    share = Share()
+    share.name = name
+    share.apply(contribution(2431, levels_code([2])))
+    share.version = 1
+    return share
 
 
 async def apply(tables: Tables, claim: Claim, to: int) -> None:
-    decision, cells = one_result()
-    await tables.apply(
-        KEYS, claim, next_position=to, complete_ms=1_700_000_000_000, decision=decision, cells=cells
-    )
+    await tables.apply(KEYS, claim, Change(to, 1_700_000_000_000, {UNIT: EXAM}, [one_result()]))
 
 
 def test_rows_cells_notice_and_position_are_written_together(run: Any, store: Redis) -> None:
@@ -74,15 +72,14 @@ def test_rows_cells_notice_and_position_are_written_together(run: Any, store: Re
         claim = await tables.claim(KEYS)
         assert claim == Claim(1, None)
         await apply(tables, claim, 5)
-        exams = await tables.read_exams(KEYS, {UNIT: STUDENT})
-        cells = await tables.read_cells(KEYS, [CELL, (OrganizationId("59000000000000"), CELL[1])])
-        return exams, cells
+        rows = await tables.read_rows(KEYS, [UNIT])
+        shares = await tables.read_shares(KEYS, [CELL, (OrganizationId("59000000000000"), CELL[1])])
+        return rows, shares
 
-    exams, cells = run(steps)
-    decision, written = one_result()
-    assert exams == {UNIT: decision.units[UNIT][1]}
-    assert cells[CELL] == written[CELL] and cells[CELL].version == 1
-    assert cells[OrganizationId("59000000000000"), CELL[1]] == Cell()
+    rows, shares = run(steps)
+    assert rows == {UNIT: EXAM}
+    assert shares[CELL].totals() == one_result().totals() and shares[CELL].version == 1
+    assert shares[OrganizationId("59000000000000"), CELL[1]].totals() == Cell()
     position = store.hgetall(KEYS.position)
     assert position[b"next"] == b"5" and position[b"complete_ms"] == b"1700000000000"
     [(entry_id, entry)] = store.xrange(KEYS.changes)
@@ -131,16 +128,25 @@ def test_position_of_another_log_is_refused_and_left_alone(run: Any, store: Redi
     assert store.hget(KEYS.position, "epoch") == b"1"
 
 
+def test_tables_that_start_from_nothing_say_where_they_will_have_caught_up(run: Any, store: Redis) -> None:
+    async def steps(tables: Tables) -> None:
+        claim = await tables.claim(KEYS, log_end=7)
+        await apply(tables, claim, 5)
+        await tables.claim(KEYS, log_end=9)
+
+    run(steps)
+    assert store.hget(KEYS.position, "catch_up") == b"7"
+
+
 def test_thousands_of_rows_and_cells_pass_one_script(run: Any, store: Redis) -> None:
     """Lua's unpack fails near 8,000 values; one organization can have more."""
     fields = [CellField(f"2026:ELA-IAB-BLOCK{number}:03") for number in range(5_000)]
 
     async def steps(tables: Tables) -> Any:
         claim = await tables.claim(KEYS)
-        _, cells = one_result()
-        everything = {(STATE, field): cells[CELL] for field in fields}
-        await tables.apply(KEYS, claim, next_position=1, complete_ms=0, decision=Decision(), cells=everything)
-        return await tables.read_cells(KEYS, everything)
+        everything = [one_result((STATE, field)) for field in fields]
+        await tables.apply(KEYS, claim, Change(1, 0, {}, everything))
+        return await tables.read_shares(KEYS, [share.name for share in everything])
 
     assert len(run(steps)) == 5_000
     assert store.hlen(KEYS.cells(STATE)) == 5_000

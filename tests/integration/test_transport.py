@@ -6,7 +6,8 @@ import inspect
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.consumer.subscription_state import SubscriptionState
 from confluent_kafka import Producer
 from faust.transport.drivers import aiokafka as driver
 from redis import Redis
@@ -15,7 +16,7 @@ from stack import positions, running_worker, wait_for
 from cli.stack.embedded_kafka import EmbeddedKafka
 from cli.stack.redis_server import EmbeddedRedis
 from schemas import topics
-from streams.transport import Consumer, ConsumerThread, Transport
+from streams.transport import Consumer, Transport
 
 PARTITIONS = 2
 
@@ -27,14 +28,14 @@ def test_batch_transport_is_registered_with_faust() -> None:
 
 def test_methods_that_we_override_exist_with_their_arguments() -> None:
     assert list(inspect.signature(driver.Consumer.getmany).parameters) == ["self", "timeout"]
-    assert list(inspect.signature(driver.Consumer.seek_to_committed).parameters) == ["self"]
-    assert list(inspect.signature(driver.Consumer._new_consumer_thread).parameters) == ["self"]
-    assert list(inspect.signature(driver.AIOKafkaConsumerThread._create_worker_consumer).parameters) == [
+    assert list(inspect.signature(driver.Consumer._getmany).parameters) == [
         "self",
-        "transport",
+        "active_partitions",
+        "timeout",
     ]
-    assert inspect.iscoroutinefunction(driver.AIOKafkaConsumerThread._fetch_records)
-    assert issubclass(Consumer, driver.Consumer) and issubclass(ConsumerThread, driver.AIOKafkaConsumerThread)
+    assert list(inspect.signature(driver.Consumer.seek_to_committed).parameters) == ["self"]
+    assert inspect.iscoroutinefunction(driver.Consumer.on_stop)
+    assert issubclass(Consumer, driver.Consumer)
 
 
 def test_attributes_that_we_read_are_still_there() -> None:
@@ -47,7 +48,8 @@ def test_attributes_that_we_read_are_still_there() -> None:
         "_wait_next_records",
     ):
         assert attribute in source, attribute
-    assert "_fetch_max_wait_ms" in inspect.getsource(AIOKafkaConsumer.__init__)
+    assert "fetch_context" in inspect.getsource(SubscriptionState)
+    assert "fetcher_idle_time" in inspect.getsource(GroupCoordinator)
 
 
 def test_worker_whose_position_fell_below_the_start_of_the_log_stops_loudly(tmp_path: Path) -> None:
@@ -62,7 +64,7 @@ def test_worker_whose_position_fell_below_the_start_of_the_log_stops_loudly(tmp_
         with running_worker(kafka.bootstrap_servers, server.url, tmp_path) as worker:
             assert worker.wait(60), "a worker that cannot read on must stop"
             assert worker.exit_status == 1
-            assert "OffsetOutOfRange" in worker.log.read_text()
+            assert "Records are missing" in worker.log.read_text()
         assert positions(store, PARTITIONS)[0] == 10
 
 

@@ -213,5 +213,5 @@ def test_expectation_file_says_what_the_tables_must_be(
 
 def test_partition_keys_of_one_partition_share_one_slot() -> None:
     keys = PartitionKeys("g1", 3)  # type: ignore[arg-type]  # plain values
-    names = [keys.position, keys.changes, keys.exams("00ff" * 6), keys.cells("0" * 14)]  # type: ignore[arg-type]
+    names = [keys.position, keys.changes, keys.exams(bytes(16)), keys.cells("0" * 14)]  # type: ignore[arg-type]
     assert {name[: name.index("}") + 1] for name in names} == {"{g1.3}"}

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
+import struct
 from collections import Counter
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.aggregates import Cell, Contribution, cell_field, cell_name, slot, unpack_cell
+from schemas.aggregates import (
+    Cell,
+    Contribution,
+    cell_field,
+    cell_name,
+    contribution,
+    levels_code,
+    unpack_cell,
+)
 from schemas.errors import AggregateUnderflow, InvalidInput
+from schemas.shares import Share, add_stored, unpack_share
 
-contributions = st.builds(
-    lambda score, level, claims, appeal: (
-        Contribution(None, b"", appeal)
-        if score is None
-        else Contribution(
-            score, bytes([slot(0, level), *(slot(n + 1, c) for n, c in enumerate(claims))]), appeal
-        )
-    ),
+
+class Result(NamedTuple):
+    """One student's result, as told."""
+
+    score: int | None
+    levels: list[int]
+    under_appeal: bool
+
+    def part(self) -> Contribution:
+        return contribution(self.score, levels_code(self.levels), under_appeal=self.under_appeal)
+
+
+results = st.builds(
+    lambda score, level, claims, appeal: Result(score, [level, *claims], appeal),
     st.none() | st.integers(0, 4095),
     st.integers(1, 4),
-    st.lists(st.integers(1, 3), max_size=6),
+    st.lists(st.integers(0, 4), max_size=6),
     st.booleans(),
 )
+contributions = results.map(Result.part)
 
 
 def cell_of(parts: list[Contribution]) -> Cell:
@@ -33,18 +51,63 @@ def cell_of(parts: list[Contribution]) -> Cell:
     return cell
 
 
-@given(st.lists(contributions, max_size=40))
-def test_a_cell_equals_a_count_by_hand(parts: list[Contribution]) -> None:
-    cell = cell_of(parts)
-    scores = [part.score for part in parts if part.score is not None]
-    assert cell.results == len(parts)
-    assert cell.with_scores == len(scores)
-    assert cell.under_appeal == sum(part.under_appeal for part in parts)
-    assert (cell.score_sum, cell.score_sum_sq) == (sum(scores), sum(score * score for score in scores))
-    assert dict(cell.scores()) == Counter(scores)
-    for measure in range(7):
-        expected = [sum(slot(measure, level) in part.slots for part in parts) for level in (1, 2, 3, 4)]
-        assert cell.level_counts(measure) == expected
+def share_of(parts: list[Contribution]) -> Share:
+    share = Share()
+    for part in parts:
+        share.apply(part)
+    return share
+
+
+@given(st.lists(results, max_size=150))
+def test_cell_and_share_equal_a_count_by_hand(told: list[Result]) -> None:
+    parts = [result.part() for result in told]
+    scored = [result for result in told if result.score is not None]
+    scores = [result.score for result in scored if result.score is not None]
+    for cell in (cell_of(parts), share_of(parts).totals()):
+        assert cell.results == len(told)
+        assert cell.with_scores == len(scores)
+        assert cell.under_appeal == sum(result.under_appeal for result in told)
+        assert (cell.score_sum, cell.score_sum_sq) == (sum(scores), sum(score * score for score in scores))
+        assert dict(cell.scores()) == Counter(scores)
+        for measure in range(7):
+            levels = Counter(result.levels[measure] for result in scored if measure < len(result.levels))
+            assert cell.level_counts(measure) == [levels[level] for level in (1, 2, 3, 4)]
+
+
+@given(
+    st.lists(contributions, max_size=100), st.lists(contributions, max_size=100), st.integers(0, 2**32 - 1)
+)
+def test_share_that_was_long_and_is_short_again_loses_nothing(
+    kept: list[Contribution], passing: list[Contribution], version: int
+) -> None:
+    share = share_of(kept + passing)
+    for part in passing:
+        share.retract(part)
+    share.version = version
+    restored = unpack_share(share.pack())
+    assert share.totals() == restored.totals() == cell_of(kept)
+    assert restored.version == restored.totals().version == version
+
+
+@given(st.lists(contributions, max_size=100), st.lists(contributions, max_size=100))
+def test_stored_shares_of_partitions_add_up_to_the_whole(
+    left: list[Contribution], right: list[Contribution]
+) -> None:
+    merged = Cell()
+    for number, parts in enumerate((left, right), start=5):
+        assert add_stored(merged, struct.pack(">d", number) + share_of(parts).pack()) == number
+    assert merged == cell_of(left + right)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"\x02", b"\x02" + bytes(5), b"\x03" + bytes(40), b"\x01\x09"])
+def test_bytes_that_are_no_share_are_refused(damaged: bytes) -> None:
+    with pytest.raises(InvalidInput, match="rebuild"):
+        unpack_share(damaged)
+
+
+def test_share_refuses_to_retract_what_was_never_added() -> None:
+    with pytest.raises(AggregateUnderflow, match="rebuild"):
+        share_of([contribution(2431, levels_code([2]))]).retract(contribution(2431, levels_code([3])))
 
 
 @given(st.lists(contributions, max_size=20), st.lists(contributions, max_size=20))
@@ -79,25 +142,25 @@ def test_counts_beyond_a_byte_and_beyond_two_are_packed() -> None:
     for count in (255, 256, 65_535, 65_536):
         cell = Cell()
         for _ in range(count % 1000 + 1):
-            cell.apply(Contribution(2431, bytes([slot(0, 2)]), False))
-        cell.counts[0] = count
+            cell.apply(contribution(2431, levels_code([2])))
+        cell.totals += count - cell.results
         assert unpack_cell(cell.pack()).results == count
 
 
 def test_rescore_across_a_cut_moves_one_student_between_levels() -> None:
     # Grade 3 ELA: level 3 begins at 2432.
-    cell = cell_of([Contribution(2431, bytes([slot(0, 2)]), False)])
-    cell.apply(Contribution(2432, bytes([slot(0, 3)]), False))
-    cell.retract(Contribution(2431, bytes([slot(0, 2)]), False))
+    cell = cell_of([contribution(2431, levels_code([2]))])
+    cell.apply(contribution(2432, levels_code([3])))
+    cell.retract(contribution(2431, levels_code([2])))
     assert (cell.results, cell.with_scores, cell.score_sum) == (1, 1, 2432)
     assert cell.level_counts() == [0, 0, 1, 0]
 
 
 def test_retracting_what_was_never_added_is_refused() -> None:
     with pytest.raises(AggregateUnderflow, match="2431"):
-        Cell().retract(Contribution(2431, bytes([slot(0, 2)]), False))
+        Cell().retract(contribution(2431, levels_code([2])))
     with pytest.raises(AggregateUnderflow):
-        Cell().retract(Contribution(None, b"", False))
+        Cell().retract(contribution(None))
 
 
 @pytest.mark.parametrize("damaged", [b"", b"\x02" + bytes(40), Cell().pack()[:-1], b"\x01\x09" + bytes(40)])

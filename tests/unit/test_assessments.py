@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from schemas.aggregates import slot
+from schemas.aggregates import levels_code
 from schemas.assessments import Assessment, Claim, Registry, load_registry
 from schemas.errors import InvalidInput, RefusedAssessment, UnknownAssessment
 from schemas.events import ClaimScore
@@ -275,14 +275,14 @@ def kindergarten(registry: Registry) -> Assessment:
     return registry.at(2021, "ELPAC-SUM", Grade("KG"))
 
 
-def test_slots_ascend_whatever_the_order_of_the_claims(kindergarten: Assessment) -> None:
+def test_levels_are_the_same_whatever_the_order_of_the_claims(kindergarten: Assessment) -> None:
     claims = [ClaimScore("2-W", 1), ClaimScore("1", 4), ClaimScore("1-L", None), ClaimScore("1-S", 3)]
-    expected = bytes([slot(0, 3), slot(1, 4), slot(4, 3), slot(6, 1)])
-    assert kindergarten.slots(3, claims) == kindergarten.slots(3, claims[::-1]) == expected
+    expected = levels_code([3, 4, 0, 0, 3, 0, 1])
+    assert kindergarten.levels_code(3, claims) == kindergarten.levels_code(3, claims[::-1]) == expected
 
 
 def test_a_claim_that_the_assessment_does_not_have_is_passed_over(kindergarten: Assessment) -> None:
-    assert kindergarten.slots(1, [ClaimScore("SOCK_R", 15), ClaimScore("9", 4)]) == bytes([slot(0, 1)])
+    assert kindergarten.levels_code(1, [ClaimScore("SOCK_R", 15), ClaimScore("9", 4)]) == 1
 
 
 @pytest.mark.parametrize(
@@ -295,18 +295,18 @@ def test_a_claim_that_the_assessment_does_not_have_is_passed_over(kindergarten: 
         (1, [ClaimScore("1-L", 2), ClaimScore("1-L", 3)], "occurs twice"),
     ],
 )
-def test_slots_of_impossible_levels_are_refused(
+def test_codes_of_impossible_levels_are_refused(
     kindergarten: Assessment, level: int, claims: list[ClaimScore], message: str
 ) -> None:
     with pytest.raises(InvalidInput, match=message):
-        kindergarten.slots(level, claims)
+        kindergarten.levels_code(level, claims)
 
 
 def test_the_fifth_level_of_a_discontinued_test_cannot_be_counted(registry: Registry) -> None:
     old = registry.at(2016, "CST-SCIENCE", Grade("05"))
-    assert old.slots(4, ()) == bytes([slot(0, 4)])
+    assert old.levels_code(4, ()) == 4
     with pytest.raises(InvalidInput, match="it has 5, of which 1 to 4 can be counted"):
-        old.slots(5, ())
+        old.levels_code(5, ())
 
 
 def test_ids_from_outside_do_not_fill_the_memory() -> None:

@@ -6,13 +6,14 @@ The recount shares no code with the engine. Redis is replaced by two dictionarie
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_partition import MemoryPartition
 
 from cli.simulator.county import plan_county
 from cli.simulator.options import SeasonOptions
@@ -25,9 +26,9 @@ from schemas.events import ExamResult, encode_event
 from schemas.identifiers import StudentId
 from schemas.pseudonyms import Pseudonymizer
 from schemas.rejections import Reason
-from streams.engine import CellKey, add_up, decide, touched
+from streams.engine import CellKey
 from streams.reading import Reader, Rejection
-from streams.scoring import Outcome, StoredExam
+from streams.scoring import Outcome
 
 REGISTRY = load_registry()
 PSEUDONYMS = Pseudonymizer(b"sixteen bytes or more of a secret")
@@ -44,29 +45,6 @@ class Record:
     timestamp: int = 0
 
 
-@dataclass
-class Partition:
-    """One partition's tables, in memory."""
-
-    reader: Reader
-    exams: dict[bytes, list[StoredExam]] = field(default_factory=dict)
-    cells: dict[CellKey, Cell] = field(default_factory=dict)
-    outcomes: dict[Outcome, int] = field(default_factory=dict)
-    rejected: list[Rejection] = field(default_factory=list)
-
-    def apply(self, records: Sequence[Record]) -> None:
-        read = [self.reader.read(record) for record in records]
-        self.rejected += [result for result in read if isinstance(result, Rejection)]
-        decision = decide([result for result in read if not isinstance(result, Rejection)], self.exams)
-        self.rejected += decision.rejected
-        for key in touched(decision):
-            self.cells.setdefault(key, Cell())
-        add_up(decision, self.cells)
-        self.exams |= {unit: exams for unit, (_, exams) in decision.units.items()}
-        for outcome, count in decision.outcomes.items():
-            self.outcomes[outcome] = self.outcomes.get(outcome, 0) + count
-
-
 def reader(**options: str) -> Reader:
     schools = frozenset(SCHOOLS)
     return Reader(REGISTRY, PSEUDONYMS, lambda school: school in schools, **options)  # type: ignore[arg-type]  # literal
@@ -77,7 +55,7 @@ def record_of(event: ExamResult) -> Record:
     return Record(PSEUDONYMS.student_key(StudentId(event.student_id)).encode(), encode_event(event))
 
 
-def merged(partitions: Sequence[Partition]) -> dict[CellKey, Cell]:
+def merged(partitions: Sequence[MemoryPartition]) -> dict[CellKey, Cell]:
     total: dict[CellKey, Cell] = {}
     for partition in partitions:
         for key, cell in partition.cells.items():
@@ -131,7 +109,7 @@ def test_any_order_repetition_and_split_equals_a_recount(
     random.shuffle(events)
     replayed = events + events[: len(events) // 3]
     recount = Recount(REGISTRY, SCHOOLS)
-    shares = [Partition(reader()) for _ in range(partitions)]
+    shares = [MemoryPartition(reader()) for _ in range(partitions)]
     logs: list[list[Record]] = [[] for _ in shares]
     for key, event in replayed:
         recount.add(key, event)
@@ -143,7 +121,7 @@ def test_any_order_repetition_and_split_equals_a_recount(
 
 
 def test_schools_add_up_to_districts_counties_and_the_state() -> None:
-    share = Partition(reader())
+    share = MemoryPartition(reader())
     share.apply([Record(key.encode(), encode_event(event)) for key, event in season(3, results=600)])
     sums: dict[CellKey, Cell] = {}
     for (organization, cell_name), cell in share.cells.items():
@@ -170,12 +148,12 @@ def exam(**changes: object) -> ExamResult:
     return ExamResult(**(values | changes))  # type: ignore[arg-type]  # built from a table
 
 
-def state_cell(partition: Partition) -> Cell:
+def state_cell(partition: MemoryPartition) -> Cell:
     return partition.cells["0" * 14, "2026:ELA-SUM:03"]  # type: ignore[index]  # plain text
 
 
 def test_rescore_across_a_cut_touches_no_other_cell() -> None:
-    share = Partition(reader())
+    share = MemoryPartition(reader())
     share.apply([record_of(exam())])
     before = {key: cell.version for key, cell in share.cells.items()}
     share.apply([record_of(exam(status_date=NOON + timedelta(days=1), scale_score=2432, level=3))])
@@ -186,7 +164,7 @@ def test_rescore_across_a_cut_touches_no_other_cell() -> None:
 
 
 def test_student_who_changes_district_leaves_the_old_cells_and_enters_the_new() -> None:
-    share = Partition(reader())
+    share = MemoryPartition(reader())
     other = next(school for school in SCHOOLS if school[:7] != SCHOOLS[0][:7])
     share.apply([record_of(exam())])
     share.apply([record_of(exam(status_date=NOON + timedelta(days=1), school=other))])
@@ -197,7 +175,7 @@ def test_student_who_changes_district_leaves_the_old_cells_and_enters_the_new() 
 
 def test_results_follow_the_school_where_the_test_was_taken_when_so_configured() -> None:
     event = exam(tested_school=SCHOOLS[1])
-    current, tested = Partition(reader()), Partition(reader(attribution="tested"))
+    current, tested = MemoryPartition(reader()), MemoryPartition(reader(attribution="tested"))
     for share in (current, tested):
         share.apply([record_of(event)])
     assert (SCHOOLS[0], "2026:ELA-SUM:03") in current.cells
@@ -205,7 +183,7 @@ def test_results_follow_the_school_where_the_test_was_taken_when_so_configured()
 
 
 def test_one_opportunity_id_in_two_tests_is_two_exams() -> None:
-    share = Partition(reader())
+    share = MemoryPartition(reader())
     grade_6 = REGISTRY.natural_id("ELA-SUM", "06", 2026)  # type: ignore[arg-type]  # plain text
     share.apply(
         [
@@ -218,7 +196,7 @@ def test_one_opportunity_id_in_two_tests_is_two_exams() -> None:
 
 
 def test_withdrawn_score_is_retracted_and_the_result_stays() -> None:
-    share = Partition(reader())
+    share = MemoryPartition(reader())
     share.apply([record_of(exam())])
     share.apply([record_of(exam(status_date=NOON + timedelta(days=1), scale_score=None, level=None))])
     cell = state_cell(share)
@@ -226,7 +204,7 @@ def test_withdrawn_score_is_retracted_and_the_result_stays() -> None:
 
 
 def test_batch_that_scores_and_resets_an_exam_changes_no_cell() -> None:
-    share = Partition(reader())
+    share = MemoryPartition(reader())
     reset = exam(status="reset", status_date=NOON + timedelta(days=1))
     share.apply([record_of(exam()), record_of(reset)])
     assert share.cells == {}
@@ -246,7 +224,7 @@ def test_batch_that_scores_and_resets_an_exam_changes_no_cell() -> None:
     ids=["unknown school", "unknown assessment", "Initial ELPAC", "no school", "score out of range"],
 )
 def test_what_cannot_be_applied_is_rejected_with_its_reason(event: ExamResult, reason: Reason) -> None:
-    share = Partition(reader())
+    share = MemoryPartition(reader())
     share.apply([record_of(event)])
     assert [rejection.reason for rejection in share.rejected] == [reason]
     assert share.cells == {}
@@ -259,14 +237,14 @@ def test_grade_11_score_of_2857_is_out_of_range_until_2020_and_within_it_after()
     new = exam(
         assessment_id=REGISTRY.natural_id("ELA-SUM", "11", 2021), school_year=2021, scale_score=2857, level=4
     )  # type: ignore[arg-type]
-    share = Partition(reader())
+    share = MemoryPartition(reader())
     share.apply([record_of(old), record_of(new)])
     assert [rejection.reason for rejection in share.rejected] == [Reason.INVALID]
     assert {key[1] for key in share.cells} == {"2021:ELA-SUM:11"}
 
 
 def test_same_version_with_other_content_is_rejected_as_a_contradiction() -> None:
-    share = Partition(reader())
+    share = MemoryPartition(reader())
     share.apply([record_of(exam()), record_of(exam(scale_score=2500, level=3))])
     assert [rejection.reason for rejection in share.rejected] == [Reason.CONTRADICTION]
     assert state_cell(share).score_sum == 2431
@@ -290,7 +268,7 @@ def test_record_that_is_no_event_of_its_student_is_rejected(record: Record, reas
 
 
 def test_tombstone_without_identifier_is_taken_by_its_key() -> None:
-    share = Partition(reader())
+    share = MemoryPartition(reader())
     original = record_of(exam())
     share.apply([original])
     tombstone = encode_event(exam(status="reset", student_id=None, status_date=NOON + timedelta(days=1)))
@@ -299,8 +277,8 @@ def test_tombstone_without_identifier_is_taken_by_its_key() -> None:
 
 
 def test_cells_that_are_not_the_sum_of_the_exams_stop_the_worker() -> None:
-    share = Partition(reader())
+    share = MemoryPartition(reader())
     share.apply([record_of(exam())])
-    share.cells.clear()
+    share.shares.clear()
     with pytest.raises(AggregateUnderflow, match="rebuild"):
         share.apply([record_of(exam(status="reset", status_date=NOON + timedelta(days=1)))])

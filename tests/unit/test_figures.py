@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.aggregates import Cell, CellName, Contribution, slot
+from schemas.aggregates import Cell, CellName, contribution, levels_code
 from schemas.assessments import Assessment, Claim
 from schemas.figures import (
     FIGURES_HEADER,
@@ -43,7 +43,7 @@ ASSESSMENT = Assessment(
 def cell_of(*scores: int) -> Cell:
     cell = Cell()
     for score in scores:
-        cell.apply(Contribution(score, bytes([sum(score >= cut for cut in ASSESSMENT.cuts)]), False))
+        cell.apply(contribution(score, levels_code([1 + sum(score >= cut for cut in ASSESSMENT.cuts)])))
     return cell
 
 
@@ -57,7 +57,7 @@ def quantile(scores: list[int], p: Fraction) -> Fraction:
 
 def test_a_cell_without_scores_has_no_mean_no_median_and_no_percentages() -> None:
     cell = Cell()
-    cell.apply(Contribution(None, b"", False))
+    cell.apply(contribution(None))
     shown = figures(cell, ASSESSMENT, NAME, 0)
     assert (shown.results, shown.with_scores) == (1, 0)
     assert shown.mean is None and shown.standard_error is None
@@ -125,7 +125,7 @@ def test_figures_of_two_partitions_equal_those_of_the_whole(some: list[int], oth
 
 def test_percentages_are_of_the_students_with_scores_not_of_all_results() -> None:
     cell = cell_of(2300, 2440, 2450)
-    cell.apply(Contribution(None, b"", False))
+    cell.apply(contribution(None))
     shown = figures(cell, ASSESSMENT, NAME, 0)
     assert shown.results == 4
     assert [(level.count, level.percent) for level in shown.levels] == [
@@ -152,8 +152,8 @@ def test_percentages_have_one_decimal_rounded_half_up(count: int, total: int, ex
 
 def test_a_claim_counts_only_students_who_have_a_level_in_it() -> None:
     cell = Cell()
-    cell.apply(Contribution(2450, bytes([slot(0, 3), slot(1, 2)]), False))
-    cell.apply(Contribution(2460, bytes([slot(0, 3)]), False))
+    cell.apply(contribution(2450, levels_code([3, 2])))
+    cell.apply(contribution(2460, levels_code([3])))
     reading, writing = figures(cell, ASSESSMENT, NAME, 0).claims
     assert (reading.code, reading.name) == ("R", "Reading")
     assert [(level.name, level.count, level.percent) for level in reading.levels] == [
@@ -166,7 +166,7 @@ def test_a_claim_counts_only_students_who_have_a_level_in_it() -> None:
 
 def test_results_under_appeal_are_counted_and_keep_their_scores() -> None:
     cell = Cell()
-    cell.apply(Contribution(2450, bytes([2]), True))
+    cell.apply(contribution(2450, levels_code([3]), under_appeal=True))
     shown = figures(cell, ASSESSMENT, NAME, 0)
     assert (shown.under_appeal, shown.with_scores, shown.mean) == (1, 1, 2450)
 

@@ -11,7 +11,7 @@ import pytest
 import cli.show
 from cli.show import find_organization, show
 from cli.stored_cells import ChangedCell
-from schemas.aggregates import Cell, CellField, Contribution, slot
+from schemas.aggregates import Cell, CellField, contribution, levels_code
 from schemas.errors import InvalidInput
 from schemas.events import OrganizationEntry
 from schemas.identifiers import OrganizationId
@@ -35,8 +35,8 @@ class FakeTables:
 
     def of(self, organization: OrganizationId) -> dict[CellField, ChangedCell]:
         cell = Cell()
-        cell.apply(Contribution(2490, bytes([slot(0, 2)]), False))
-        cell.apply(Contribution(2601, bytes([slot(0, 4)]), False))
+        cell.apply(contribution(2490, levels_code([2])))
+        cell.apply(contribution(2601, levels_code([4])))
         changed = ChangedCell(1_777_888_999_000, cell)
         return {CellField("2026:MATH-SUM:05"): changed} if organization == SCHOOL else {}
 

@@ -10,21 +10,19 @@ from itertools import islice
 from typing import Any
 
 import pytest
+from memory_partition import MemoryPartition
 
 from cli.simulator.county import County, plan_county
 from cli.simulator.options import Kind, SeasonOptions, SimulatedRecord
 from cli.simulator.recount import CellId, CountedCell, Recount
 from cli.simulator.season import Season
 from cli.verify import compare, contradictions, counted_cells
-from schemas.aggregates import Cell
 from schemas.assessments import Registry, load_registry
 from schemas.errors import InvalidInput
 from schemas.events import ExamResult, decode_exam_result, encode_event
 from schemas.identifiers import OrganizationId, StudentId, district_of
 from schemas.pseudonyms import Pseudonymizer
-from streams.engine import CellKey, add_up, decide, touched
-from streams.reading import Reader, Rejection
-from streams.scoring import StoredExam
+from streams.reading import Reader
 
 PSEUDONYMIZER = Pseudonymizer(b"a secret for tests alone")
 SMALL = SeasonOptions(schools=16, results=4_000, seed=11, window=400)
@@ -249,21 +247,12 @@ def streamed(
     """The engine's cells, the tables kept in plain dictionaries, and how many events it rejected."""
     schools = {school.cds for school in county().schools}
     reader = Reader(registry(), PSEUDONYMIZER, lambda cds: cds in schools)
-    stored: dict[bytes, list[StoredExam]] = {}
-    cells: dict[CellKey, Cell] = defaultdict(Cell)
-    rejected = 0
+    partition = MemoryPartition(reader)
     source = iter(delivered)
     while batch := list(islice(source, batch_events)):
-        read = [reader.read(FakeRecord(record.key, record.event)) for record in batch]
-        rejected += sum(isinstance(one, Rejection) for one in read)
-        decision = decide([one for one in read if not isinstance(one, Rejection)], stored)
-        for unit, (_, exams) in decision.units.items():
-            stored[unit] = exams
-        for key in touched(decision):
-            cells[key]
-        add_up(decision, cells)
-    named = {CellId(*key): cell for key, cell in cells.items()}
-    return counted_cells(named, registry()), rejected
+        partition.apply([FakeRecord(record.key, record.event) for record in batch])
+    named = {CellId(*key): cell for key, cell in partition.cells.items()}
+    return counted_cells(named, registry()), len(partition.rejected)
 
 
 class FakeRecord:

@@ -16,7 +16,7 @@ import cli.verify
 from cli.simulator.expectation import Expectation, read_expectation, write_expectation
 from cli.simulator.recount import CellId, CountedCell
 from cli.verify import Difference, compare, contradictions, counted_cells, verify, wait_until_equal
-from schemas.aggregates import Cell, Contribution, slot
+from schemas.aggregates import Cell, contribution, levels_code
 from schemas.assessments import Registry, load_registry
 from schemas.errors import InvalidInput
 from schemas.events import OrganizationEntry
@@ -58,9 +58,9 @@ def everywhere(cell: CountedCell) -> dict[CellId, CountedCell]:
 def stored() -> dict[CellId, Cell]:
     """The same as it stands in Redis."""
     live = Cell(measures=4)
-    live.apply(Contribution(2490, bytes([slot(0, 2), slot(1, 1), slot(2, 2), slot(3, 3)]), False))
-    live.apply(Contribution(2510, bytes([slot(0, 2), slot(1, 2), slot(2, 2), slot(3, 3)]), True))
-    live.apply(Contribution(None, b"", False))
+    live.apply(contribution(2490, levels_code([2, 1, 2, 3])))
+    live.apply(contribution(2510, levels_code([2, 2, 2, 3]), under_appeal=True))
+    live.apply(contribution(None))
     return {name: live for name in everywhere(counted())}
 
 
@@ -145,7 +145,7 @@ def test_schools_are_named_before_the_sums_they_spoil() -> None:
 
 def test_a_cell_whose_results_were_all_taken_back_is_as_good_as_none() -> None:
     emptied = Cell(measures=4)
-    part = Contribution(2490, bytes([slot(0, 2), slot(2, 1)]), True)
+    part = contribution(2490, levels_code([2, 0, 1]), under_appeal=True)
     emptied.apply(part)
     emptied.retract(part)
     assert compare({}, counted_cells({CellId(SCHOOL, MATH): emptied}, registry())) == []

@@ -1,0 +1,281 @@
+"""Fetching records of assigned partitions from given offsets, in whole batches, with librdkafka.
+
+It belongs to no consumer group: who owns which partition is decided elsewhere (by Faust's membership, or by a rebuild that
+reads everything), and where to begin is the position in Redis. librdkafka fetches and decompresses in threads of its own,
+outside the interpreter; that is what makes it several times cheaper than fetching in Python.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from msgspec import Struct
+
+from schemas.errors import DependencyUnavailable, LogGap, LogReplaced
+from streams.partitions import Batch
+
+logger = logging.getLogger(__name__)
+
+_ANSWER_SECONDS: Final = 10.0
+_AT_ONCE: Final = 5_000  # records taken over in one call
+_QUEUED_KILOBYTES: Final = 32 * 1024  # fetched ahead, of all partitions together
+
+# What no waiting mends. Anything else librdkafka tries again: a broker that restarts, a leader that moves.
+_REFUSALS: Final = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError._AUTHENTICATION,
+        KafkaError.UNSUPPORTED_VERSION,
+        KafkaError._NOT_IMPLEMENTED,  # a compression that this build does not know
+    }
+)
+_NO_SUCH_TOPIC: Final = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.UNKNOWN_TOPIC_ID,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+    }
+)
+_OUT_OF_RANGE: Final = frozenset({KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE})
+
+
+Partition = tuple[str, int]  # topic and number
+
+
+class FetchedRecord(Struct, frozen=True, gc=False):
+    """One record as fetched; headers are unpacked only for those who ask."""
+
+    key: bytes | None
+    value: bytes | None
+    offset: int
+    timestamp: int  # milliseconds since 1970
+    message: Message | None
+
+    @property
+    def headers(self) -> list[tuple[str, bytes]]:
+        """The record's headers."""
+        headers: Any = (
+            self.message.headers() if self.message is not None else None
+        )  # a list of pairs, or None; the stubs allow more
+        return [(name, value or b"") for name, value in headers or []]
+
+
+class Fetcher:
+    """Reads what ``assign`` says; ``next`` returns what has come.
+
+    One caller at a time may wait in ``next``; ``assign`` may come at any time, and what was fetched before it is dropped.
+    Partitions are named (topic, partition).
+
+    Args:
+        require_same_log: returns when the topics are known to be the ones that the positions belong to.
+    """
+
+    def __init__(
+        self,
+        kafka: str,
+        *,
+        batch_records: int,
+        fetch_wait_ms: int,
+        require_same_log: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._batch_records = batch_records
+        self._require_same_log = require_same_log
+        self._suspicious = False  # whether the topic may have been deleted meanwhile
+        self._stuck: set[Partition] = set()  # of which the broker refused an offset that it has
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": kafka,
+                "group.id": "score-streams-fetch",  # demanded by the library; nothing is joined or committed
+                "enable.auto.commit": False,
+                "enable.auto.offset.store": False,
+                "auto.offset.reset": "error",  # a position below the log start must not become a silent gap
+                "fetch.wait.max.ms": fetch_wait_ms,
+                "queued.max.messages.kbytes": _QUEUED_KILOBYTES,
+                "queued.min.messages": 50_000,
+                # The default waits a second before it fetches again from a partition whose queue was full.
+                "fetch.queue.backoff.ms": 5,
+                "reconnect.backoff.max.ms": 2_000,
+                "log_level": 2,
+            }
+        )
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="fetch")
+        self._assignments = 0
+        self._next: dict[Partition, int] = {}
+        self._placed: dict[
+            Partition, int
+        ] = {}  # the assignment in which reading was placed where it goes on from
+        self._closed = False
+
+    async def assign(self, starts: Mapping[Partition, int]) -> None:
+        """Read these partitions from these offsets on, and nothing else."""
+        self._next, self._placed = {}, {}
+        await self._place(starts)
+
+    async def seek(self, partition: Partition, offset: int) -> None:
+        """Read one partition again from ``offset``; the others go on where they are."""
+        if partition in self._next:
+            await self._place({partition: offset})
+
+    async def change(self, starts: Mapping[Partition, int], ended: Collection[Partition]) -> None:
+        """Read these partitions from these offsets on, and ``ended`` no longer; the others go on where they are."""
+        for partition in ended:
+            self._next.pop(partition, None)
+            self._placed.pop(partition, None)
+        await self._place(starts)
+
+    async def give_back(self, batches: Iterable[Batch]) -> None:
+        """Read these again: whoever took them had to drop them."""
+        starts: dict[Partition, int] = {}
+        for batch in batches:
+            if self.is_current(batch):
+                starts.setdefault((batch.topic, batch.partition), batch.start)
+        if starts:
+            await self._place(starts)
+
+    def is_current(self, batch: Batch) -> bool:
+        """Whether its partition has been assigned ever since it was fetched, and not sought.
+
+        What was fetched before a seek comes again, or belongs to another worker now; it would look like a gap.
+        """
+        placed = self._placed.get((batch.topic, batch.partition))
+        return placed is not None and batch.fetch >= placed
+
+    async def next(self, timeout_seconds: float) -> list[Batch]:
+        """What has come, in runs of up to ``batch_records`` of a partition; empty when nothing came in time.
+
+        Raises:
+            LogGap: a position is below the start of the log: records are missing.
+            LogReplaced: a position is beyond the end of the log, so it is another log.
+            DependencyUnavailable: Kafka refuses to be read.
+        """
+        assignment = self._assignments
+        if not self._next:
+            await asyncio.sleep(timeout_seconds)
+            return []
+        by_partition = await self._in_thread(self._take, timeout_seconds)
+        if self._suspicious and self._require_same_log is not None:
+            await self._require_same_log()
+        self._suspicious = False
+        if assignment != self._assignments:
+            return []  # seeked meanwhile: these records come again, or belong to somebody else
+        batches = list(self._batches(by_partition))
+        stuck = {partition: self._next[partition] for partition in self._stuck if partition in self._next}
+        self._stuck.clear()
+        if stuck:
+            await self._place(stuck)
+        return batches
+
+    async def bounds(self, partitions: Iterable[Partition]) -> dict[Partition, tuple[int, int]]:
+        """Start and end of the log of each of ``partitions``, asked of Kafka.
+
+        Raises:
+            DependencyUnavailable: Kafka did not answer.
+        """
+        return {partition: await self._in_thread(self._bounds, partition) for partition in partitions}
+
+    def known_end(self, partition: Partition) -> int | None:
+        """The end of the log as of the last fetch; None before the first."""
+        if self._closed:
+            return None
+        _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
+        return None if high < 0 else high
+
+    async def close(self) -> None:
+        """Stop fetching, as soon as nobody waits in ``next``."""
+        if not self._closed:
+            self._closed = True
+            self._next = {}
+            await self._in_thread(self._consumer.close)
+            self._thread.shutdown(wait=False)
+
+    async def _place(self, starts: Mapping[Partition, int]) -> None:
+        self._assignments += 1
+        self._next.update(starts)
+        self._placed.update(dict.fromkeys(starts, self._assignments))
+        wanted = [TopicPartition(topic, number, at) for (topic, number), at in self._next.items()]
+        await self._in_thread(self._consumer.assign, wanted)
+
+    def _take(self, timeout_seconds: float) -> dict[Partition, list[FetchedRecord]]:
+        # Waiting for many would wait out the time at low rates; so wait for the first, and take what is there with it.
+        first = self._consumer.poll(timeout_seconds)
+        if first is None:
+            return {}
+        found: dict[Partition, list[FetchedRecord]] = {}
+        for message in (first, *self._consumer.consume(_AT_ONCE, 0)):
+            error = message.error()
+            if error is not None:
+                self._judge(error, message)
+                continue
+            name: Any = (message.topic(), message.partition())
+            run = found.get(name)
+            if run is None:
+                run = found[name] = []
+            offset: Any = message.offset()
+            _, timestamp = message.timestamp()
+            run.append(
+                FetchedRecord(_value(message.key()), _value(message.value()), offset, timestamp, message)
+            )
+        return found
+
+    def _judge(self, error: KafkaError, message: Message) -> None:
+        code = error.code()
+        if code in _OUT_OF_RANGE:
+            self._require_in_range(message)
+        elif code in _REFUSALS or error.fatal():
+            raise DependencyUnavailable(f"Kafka refuses to be read: {error.str()}")
+        elif code in _NO_SUCH_TOPIC:
+            self._suspicious = True
+        logger.warning("kafka cannot be read for a moment error=%s", error.str())
+
+    def _require_in_range(self, message: Message) -> None:
+        partition: Any = (message.topic(), message.partition())
+        wanted: Any = message.offset()
+        try:
+            first, end = self._bounds(partition)
+        except DependencyUnavailable:
+            first, end = wanted, wanted  # to be seen when it is there again
+        if wanted < first:
+            raise LogGap(
+                f"{message.topic()}/{message.partition()} stands at {wanted}, but the log begins at {first}. Records are "
+                "missing: retention has deleted what was not read yet. Rebuild with `scores rebuild` from what is left, or "
+                "restore the topic, before anybody trusts these figures"
+            )
+        if wanted > end:
+            raise LogReplaced(
+                f"{message.topic()}/{message.partition()} stands at {wanted}, but the log ends at {end}: the topic was deleted "
+                "and created again, or truncated. Restore the topic, or start with an empty Redis"
+            )
+        self._stuck.add(partition)
+
+    def _batches(self, by_partition: Mapping[Partition, Sequence[FetchedRecord]]) -> Iterator[Batch]:
+        size = self._batch_records
+        for partition, run in by_partition.items():
+            for first in range(0, len(run), size):
+                records = run[first : first + size]
+                start = self._next[partition]
+                self._next[partition] = records[-1].offset + 1
+                yield Batch(*partition, start, records, self._assignments)
+
+    def _bounds(self, partition: Partition) -> tuple[int, int]:
+        try:
+            found = self._consumer.get_watermark_offsets(TopicPartition(*partition), timeout=_ANSWER_SECONDS)
+        except KafkaException as error:
+            raise DependencyUnavailable(
+                f"Kafka did not say where {partition[0]}/{partition[1]} begins and ends: {error.args[0].str()}"
+            ) from error
+        return found if found is not None else (0, 0)
+
+    async def _in_thread(self, call: Any, *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
+
+
+def _value(value: Any) -> bytes | None:
+    return value  # type: ignore[no-any-return]  # bytes or None; the library's stubs allow text
