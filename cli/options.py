@@ -1,0 +1,17 @@
+"""Options that several commands have, worded once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program, and nothing else.")]
+KafkaAddress = Annotated[
+    str | None,
+    typer.Option("--kafka", envvar="SCORES_KAFKA", help="HOST:PORT; default: the running local stack."),
+]
+RedisAddress = Annotated[
+    str | None,
+    typer.Option("--redis", envvar="SCORES_REDIS_URL", help="Redis URL; default: the running local stack."),
+]

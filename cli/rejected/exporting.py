@@ -1,0 +1,99 @@
+"""``scores rejected export``: the rejected bytes as JSON lines, for the producer who has to mend them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import msgspec
+from rich.console import Console
+from rich.text import Text
+
+from cli.rejected.records import RejectedRecord, stamp
+from cli.rejected.selection import Selection
+from cli.rejected.topic import read_index, read_places
+from schemas.errors import InvalidInput
+
+_encode: Final = msgspec.json.Encoder().encode
+
+
+def export_rejected(kafka: str, wanted: Selection, output: Path | None) -> int:
+    """Write every selected record, whole, as one JSON object a line; to standard output when ``output`` is None.
+
+    A file appears complete or not at all, and only its owner can read it.
+
+    Raises:
+        InvalidInput: the file cannot be written, or there is no rejected topic.
+        DependencyUnavailable: Kafka does not answer.
+    """
+    rows = dict(read_index(kafka, quiet=False).select(wanted))
+    written = 0
+    with _standard_output() if output is None else _whole_file(output) as out:
+        for reference, record in read_places(kafka, rows, "Exporting", quiet=False):
+            out.write(_encode(exported(reference, record)) + b"\n")
+            written += 1
+    warning = (
+        "They contain student identifiers: send them only to whom they come from, and delete them afterwards."
+    )
+    where = "" if output is None else f" to {output}"
+    told = f"{written:,} rejected results written{where}. {warning}" if written else "Nothing is rejected."
+    Console(stderr=True).print(Text(told), soft_wrap=True)
+    return 0
+
+
+def exported(reference: str, record: RejectedRecord) -> dict[str, object]:
+    """One record with all its bytes; bytes that are not UTF-8 are base64 under another name."""
+    return {
+        "record": reference,
+        "reason": record.reason,
+        "detail": record.detail,
+        "time": stamp(record.time_ms),
+        "topic": record.origin.topic,
+        "partition": record.origin.partition,
+        "offset": record.origin.offset,
+        "retry_of": record.retry_of,
+        "omitted": list(record.omitted),
+        **_bytes("key", record.stored.key),
+        **_bytes("value", record.stored.value),
+        "headers": [{"name": name, **_bytes("value", content)} for name, content in record.headers],
+    }
+
+
+def _bytes(name: str, content: bytes | None) -> dict[str, str | None]:
+    if content is None:
+        return {name: None}
+    try:
+        return {name: content.decode()}
+    except UnicodeDecodeError:
+        return {f"{name}_base64": b64encode(content).decode()}
+
+
+@contextmanager
+def _standard_output() -> Iterator[BinaryIO]:
+    yield sys.stdout.buffer
+    sys.stdout.flush()
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[BinaryIO]:
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    except OSError as error:
+        raise InvalidInput(f"'{path}' cannot be written: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "wb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        Path(name).replace(path)
+    except OSError as error:
+        raise InvalidInput(f"'{path}' cannot be written: {error.strerror}") from error
+    finally:
+        with suppress(FileNotFoundError):
+            Path(name).unlink()
