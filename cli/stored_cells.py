@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple, cast
-from urllib.parse import urlsplit
 
-from redis import Redis, RedisError
+from redis import Redis
 
 from cli.simulator.recount import CellId
-from schemas.aggregates import Cell, CellField, stored_cell
-from schemas.errors import DependencyUnavailable, InvalidInput
+from cli.stores import opened_store
+from schemas.aggregates import Cell, CellField
+from schemas.errors import InvalidInput
 from schemas.events import decode_organization
 from schemas.identifiers import OrganizationId, PartitionId
 from schemas.keys import GENERATION, ORGANIZATIONS, PARTITION_COUNT, Generation, PartitionKeys
 from schemas.organizations import Directory
+from schemas.shares import stored_cell
 
 _KEYS_AT_ONCE: Final = 500  # hashes read in one round trip; a state total's is the largest, some 100 kB
 
@@ -108,19 +109,8 @@ def stored_cells(redis_url: str) -> Iterator[StoredCells]:
         InvalidInput: the address is none.
         DependencyUnavailable: Redis does not answer.
     """
-    parts = urlsplit(redis_url)
-    shown = f"{parts.scheme}://{parts.hostname or parts.path}" + (f":{parts.port}" if parts.port else "")
-    try:
-        redis = Redis.from_url(redis_url, socket_connect_timeout=5)
-    except ValueError as error:
-        raise InvalidInput(f"'{shown}' is not a Redis address; expected redis://host:port/0") from error
-    with redis:
-        try:
-            yield StoredCells(redis)
-        except RedisError as error:
-            raise DependencyUnavailable(
-                f"Redis at {shown} does not answer: {error}; start the stack with `scores up`, or give --redis"
-            ) from error
+    with opened_store(redis_url) as redis:
+        yield StoredCells(redis)
 
 
 def _text(value: bytes | str) -> str:

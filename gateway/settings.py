@@ -10,21 +10,17 @@ from typing import Final
 from gateway.imports.settings import ImportSettings
 from gateway.stream import StreamLimits
 from gateway.tokens import ALGORITHMS
-from schemas.environment import Environment, Secret
+from schemas.environment import Environment, SharedSettings
 
 DEVELOPMENT_ISSUER: Final = "https://issuer.scores.test/"
 DEVELOPMENT_AUDIENCE: Final = "score-streaming"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(SharedSettings):
     """How one gateway finds Redis and Kafka, whom it believes and how it serves; ``.env.example`` explains each."""
 
     environment: str
-    redis_url: str
-    redis_cluster: bool
-    kafka: str
-    student_key_secret: Secret
     imports: ImportSettings
     host: str
     port: int
@@ -37,7 +33,6 @@ class Settings:
     tick_seconds: float
     progress_seconds: float
     drain_seconds: float
-    log_format: str
     access_log: bool
 
     @classmethod
@@ -52,10 +47,7 @@ class Settings:
         trying_out = environment == "development"
         settings = cls(
             environment=environment,
-            redis_url=env.redis_url("SCORES_REDIS_URL", "redis://127.0.0.1:6379/0"),
-            redis_cluster=env.choice("SCORES_REDIS_CLUSTER", "no", ("no", "yes")) == "yes",
-            kafka=env.addresses("SCORES_KAFKA", "127.0.0.1:9092"),
-            student_key_secret=env.secret("SCORES_STUDENT_KEY_SECRET"),
+            **SharedSettings.read(env),
             imports=ImportSettings.read(env),
             host=env.text("SCORES_GATEWAY_HOST", "127.0.0.1"),
             port=env.integer("SCORES_GATEWAY_PORT", 8080, low=1, high=65535),
@@ -73,7 +65,6 @@ class Settings:
             tick_seconds=env.seconds("SCORES_TICK_SECONDS", 0.01, low=0, high=5),
             progress_seconds=env.seconds("SCORES_PROGRESS_SECONDS", 2, low=0.1, high=60),
             drain_seconds=env.seconds("SCORES_DRAIN_SECONDS", 1, low=0, high=300),
-            log_format=env.choice("SCORES_LOG_FORMAT", "text", ("text", "json")),
             access_log=env.choice("SCORES_ACCESS_LOG", "no", ("no", "yes")) == "yes",
         )
         env.check()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 from schemas.errors import InvalidInput
 
@@ -104,3 +105,31 @@ class Environment:
         """
         if self._problems:
             raise InvalidInput("\n".join(self._problems))
+
+
+@dataclass(frozen=True, slots=True)
+class SharedSettings:
+    """What all processes of a deployment are told alike; each process's settings begin with these."""
+
+    kafka: str
+    redis_url: str
+    redis_cluster: bool
+    student_key_secret: Secret
+    log_format: str
+
+    @staticmethod
+    def read(env: Environment) -> dict[str, Any]:
+        """The values by field; the caller checks ``env``."""
+        return {
+            "kafka": env.addresses("SCORES_KAFKA", "127.0.0.1:9092"),
+            "redis_url": env.redis_url("SCORES_REDIS_URL", "redis://127.0.0.1:6379/0"),
+            "redis_cluster": env.choice("SCORES_REDIS_CLUSTER", "no", ("no", "yes")) == "yes",
+            "student_key_secret": env.secret("SCORES_STUDENT_KEY_SECRET"),
+            "log_format": env.choice("SCORES_LOG_FORMAT", "text", ("text", "json")),
+        }
+
+
+def shown_address(url: str) -> str:
+    """An address as messages may show it: without user, password and options."""
+    scheme, separator, rest = url.rpartition("://")
+    return scheme + separator + rest.partition("?")[0].rpartition("@")[2]

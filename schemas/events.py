@@ -13,10 +13,14 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+# The lengths, because Python's $ lets a line feed follow.
 CdsCode = Annotated[
-    str, Meta(pattern=r"^[0-9]{14}$", description="CDS code: county 2, district 5, school 7 digits")
+    str,
+    Meta(
+        pattern=r"^[0-9]{14}$", max_length=14, description="CDS code: county 2, district 5, school 7 digits"
+    ),
 ]
-GradeCode = Annotated[str, Meta(pattern=r"^(KG|0[1-9]|1[0-2])$", description="KG, 01 ... 12")]
+GradeCode = Annotated[str, Meta(pattern=r"^(KG|0[1-9]|1[0-2])$", max_length=2, description="KG, 01 ... 12")]
 UtcTime = Annotated[datetime, Meta(tz=True, description="RFC 3339 with a zone")]
 Level = Annotated[int, Meta(ge=1, le=4)]
 Score = Annotated[int, Meta(ge=0, le=4095, description="whole scale points")]
@@ -113,8 +117,19 @@ decode_exam_result: Final = msgspec.json.Decoder(ExamResult).decode
 decode_organization: Final = msgspec.json.Decoder(OrganizationEntry).decode
 encode_event: Final = msgspec.json.Encoder().encode
 
+_BRACKETS_AT_MOST: Final = 600
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
+
+
+def too_nested(body: bytes) -> bool:
+    """Whether a body has so many brackets (an event has a dozen) that nobody may decode it.
+
+    Nested a thousand deep, in a field that is not even read, they end the decoder with RecursionError; and how deep is
+    too deep depends on the caller's stack, so that one process might take what another does not.
+    """
+    return len(body) > _BRACKETS_AT_MOST and body.count(b"[") + body.count(b"{") > _BRACKETS_AT_MOST
 
 
 def microseconds(moment: datetime) -> int:

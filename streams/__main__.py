@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 import sys
+import threading
 
 import faust
 import uvloop
@@ -17,12 +18,34 @@ from prometheus_client import start_http_server
 
 from schemas.errors import InvalidInput, ScoreStreamError
 from schemas.logs import configure_logging
+from streams.accidents import Accidents
 from streams.app import create_app
+from streams.connection import check_store
 from streams.log import describe_log
 from streams.metrics import Metrics
 from streams.settings import Settings
 
 logger = logging.getLogger("streams")
+
+# Leaving the group, or flushing, can wait for minutes on a Kafka that is silent. Every batch is applied whole or not at all,
+# and the position is where the tables are: ending at once costs nothing.
+_STOP_SECONDS = 10.0
+
+
+class _Process(faust.Worker):
+    """Ends in time, whatever it waits for."""
+
+    async def stop(self) -> None:
+        """Stop, for at most so long."""
+        limit = threading.Timer(_STOP_SECONDS, self._end)
+        limit.daemon = True
+        limit.start()
+        await super().stop()
+
+    def _end(self) -> None:
+        logger.warning("stopping takes too long, ending at once seconds=%g", _STOP_SECONDS)
+        logging.shutdown()
+        os._exit(1 if self.crashed else 0)
 
 
 def main() -> int:
@@ -31,21 +54,29 @@ def main() -> int:
         settings = Settings.from_env(os.environ)
         configure_logging(settings.log_format)
         logging.getLogger("aiokafka").setLevel(logging.WARNING)
+        metrics = Metrics()
         log = describe_log(settings.kafka, settings.dependency_budget_seconds)
+        asyncio.run(
+            check_store(
+                settings.redis_url,
+                settings.dependency_budget_seconds,
+                Accidents(metrics.accidents),
+                cluster=settings.redis_cluster,
+            )
+        )
     except InvalidInput as error:
         print(error, file=sys.stderr)
         return 2
     except ScoreStreamError as error:
         print(error, file=sys.stderr)
         return 1
-    metrics = Metrics()
     if settings.metrics_port:
         start_http_server(settings.metrics_port, registry=metrics.registry)
     app = create_app(settings, metrics, log=log)
     # The default collects after every 700 new objects, and a batch makes tens of thousands that all live as long.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
-    worker = faust.Worker(app, loglevel="INFO", override_logging=False, quiet=True, redirect_stdouts=False)
+    worker = _Process(app, loglevel="INFO", override_logging=False, quiet=True, redirect_stdouts=False)
     # Faust's consumer runs a loop in a thread of its own; the policy is what reaches that one, too.
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     # Two loops share the interpreter: by default one may hold it for 5 ms while the other has a batch to send.

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import logging
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import faust
+from faust.assignor import PartitionAssignor
 from faust.types import TP
 
 from schemas.assessments import load_registry
@@ -18,8 +20,10 @@ from schemas.pseudonyms import Pseudonymizer
 from schemas.topics import EXAM_RESULTS, ORGANIZATIONS, REJECTED
 from streams.accidents import Accidents
 from streams.clock import SystemClock
+from streams.committed import committed_offsets
 from streams.connection import connect
 from streams.directory import DirectoryStore
+from streams.embedded_group import UnhurriedAssignor
 from streams.fetching import Fetcher
 from streams.kafka_outage import KafkaOutage
 from streams.lanes import Lanes
@@ -29,11 +33,12 @@ from streams.metrics import Metrics
 from streams.partitions import Batch
 from streams.reading import Reader
 from streams.rejected import RejectedTopic
+from streams.serving import require_serving, serving_generation
 from streams.settings import Settings
 from streams.tables import Tables
 from streams.transport import Consumer
 from streams.watchdog import Watchdog
-from streams.worker import Worker, require_serving, serving_generation
+from streams.worker import Worker
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +63,7 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
         broker_request_timeout=settings.dependency_budget_seconds + 30,
         consumer_auto_offset_reset="none",  # a position below the log start must not become a silent gap
         consumer_group_instance_id=settings.instance_id if settings.static_membership else None,
+        PartitionAssignor=PartitionAssignor if log.named else UnhurriedAssignor,
         agent_supervisor="mode.CrashingSupervisor",  # the default goes on with the *next* batch
         stream_wait_empty=False,
         stream_buffer_maxsize=_BATCHES_WAITING,
@@ -106,6 +112,7 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
         metrics=metrics,
         log_ends=log_watch.catch_up_ends,
         clock=clock,
+        committed=partial(committed_offsets, settings.kafka, settings.group),
     )
 
     Consumer.fetcher = fetcher
@@ -119,6 +126,8 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
         nonlocal seen_ms, seen_ends
         asked_ms = clock.now_ms()
         seen_ends = await log_watch.look(worker.positions_now())
+        if log_watch.in_doubt:
+            fetcher.suspect()
         seen_ms = asked_ms
         positions = worker.positions_now()
         unread = any(positions.get(number, end) < end for number, end in seen_ends.items())
@@ -159,7 +168,7 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
             await _consumer(app).seek_back(TP(EXAM_RESULTS, number), offset)
         await directory.refresh()
         if worker.positions_now():
-            await require_serving(redis)
+            await require_serving(redis, accidents)
         if await worker.displaced():
             logger.info("other tables serve now, taking them over")
             await _consumer(app).begin_anew()

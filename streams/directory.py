@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from redis.asyncio import Redis
 
 from schemas.errors import LogReplaced
 from schemas.events import decode_organization
 from schemas.keys import ORGANIZATIONS, ORGANIZATIONS_POSITION, ORGANIZATIONS_VERSION
 from schemas.organizations import Directory
 from schemas.topics import ORGANIZATIONS as ORGANIZATIONS_TOPIC
+from streams.accidents import Accident, Accidents
+from streams.connection import RedisClient
 from streams.partitions import Batch
 from streams.reading import Record
 from streams.tables import load_script
@@ -28,16 +29,22 @@ ReadTopic = Callable[[Mapping[int, int]], Mapping[int, Sequence[Record]]]
 class DirectoryStore:
     """Keeps Redis' directory up to date from the log, and ``directory`` up to date from Redis.
 
-    Entries are absolute and the position moves in the same script, so a repeated batch changes nothing.
+    Entries are absolute and the position moves in the same script, so a repeated batch changes nothing. What Redis loses,
+    position and entries together, is read again from the topic as soon as somebody looks.
     """
 
-    def __init__(self, redis: Redis, log_identity: str) -> None:
+    def __init__(
+        self, redis: RedisClient, log_identity: str, read_topic: ReadTopic, accidents: Accidents
+    ) -> None:
         """``log_identity`` names the organizations topic."""
         self.directory = Directory()
         self._redis = redis
         self._log_identity = log_identity
+        self._read_topic = read_topic
+        self._accidents = accidents
         self._apply = load_script(redis, "apply_directory")
         self._version: bytes | str | None = None
+        self._reached: dict[int, int] = {}  # next offset by partition, as we last saw it in Redis
 
     async def positions(self) -> dict[int, int]:
         """Next offset by partition of the organizations topic.
@@ -56,12 +63,18 @@ class DirectoryStore:
 
     async def apply(self, batch: Batch) -> None:
         """Store a batch of entries; what is not an entry is left out and logged by its coordinates."""
-        while not await self._applied(batch):
+        while True:
+            position = (await self.positions()).get(batch.partition)
+            gap = position is not None and position < batch.start
+            if gap or (position or 0) < self._reached.get(batch.partition, 0):
+                await self._read_again()
+                return  # up to the end of the topic, so with this batch
+            if await self._applied(batch, position):
+                self._reached[batch.partition] = max(batch.next, position or 0)
+                return
             # Another worker has moved the position meanwhile; leave out what it stored.
-            pass
 
-    async def _applied(self, batch: Batch) -> bool:
-        position = (await self.positions()).get(batch.partition)
+    async def _applied(self, batch: Batch, position: int | None) -> bool:
         if position is not None and batch.start < position:
             batch = batch.after(position)
             if not batch.records:
@@ -92,15 +105,18 @@ class DirectoryStore:
         )
         return bool(reply[0] == b"applied")
 
-    async def catch_up(self, read: ReadTopic) -> None:
+    async def catch_up(self) -> None:
         """Store all that stands in the topic now, before any result is read.
 
         Otherwise a replay from the beginning would reject results of schools that the log knows well. It cannot be left
         to the agent: its batches would queue behind results that wait for them.
         """
-        for partition, records in (await asyncio.to_thread(read, await self.positions())).items():
+        positions = await self.positions()
+        self._reached = dict(positions)
+        for partition, records in (await asyncio.to_thread(self._read_topic, positions)).items():
             if records:
-                await self.apply(Batch(ORGANIZATIONS_TOPIC, partition, records[0].offset, records))
+                start = positions.get(partition, records[0].offset)
+                await self.apply(Batch(ORGANIZATIONS_TOPIC, partition, start, records))
         await self.refresh()
 
     async def refresh(self) -> bool:
@@ -108,8 +124,19 @@ class DirectoryStore:
         version = await self._redis.get(ORGANIZATIONS_VERSION)
         if version == self._version:
             return False
+        if int(version or 0) < int(self._version or 0):
+            self._version = version
+            await self._read_again()
+            return True
         for entry in await self._redis.hvals(ORGANIZATIONS):
             self.directory.put(decode_organization(entry))
         self._version = version
         logger.info("directory loaded organizations=%d", len(self.directory))
         return True
+
+    async def _read_again(self) -> None:
+        reached = dict(self._reached)
+        self._accidents.happened(
+            Accident.DIRECTORY_ROLLED_BACK, **{"from": reached, "to": await self.positions()}
+        )
+        await self.catch_up()

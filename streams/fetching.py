@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
@@ -147,6 +147,10 @@ class Fetcher:
         """
         placed = self._placed.get((batch.topic, batch.partition))
         return placed is not None and batch.fetch >= placed
+
+    def suspect(self) -> None:
+        """The topic may be another one by now: make sure before anything that is fetched from now on is handed out."""
+        self._suspicious = True
 
     async def next(self, timeout_seconds: float) -> list[Batch]:
         """What has come, in runs of up to ``batch_records`` of a partition; empty when nothing came in time.

@@ -5,23 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    KafkaError,
-    KafkaException,
-    TopicCollection,
-    TopicPartition,
-)
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from schemas.errors import DependencyUnavailable
+from schemas.errors import DependencyUnavailable, ScoreStreamError
 from schemas.topics import EXAM_RESULTS, ORGANIZATIONS
+from streams.topic_reading import StoredRecord, read_topic
 
 _ANSWER_SECONDS = 5.0
-_READ_SECONDS = 30.0  # 11,000 entries take about a second
+_UNNAMED = "-"
+
+
+class NoTopic(ScoreStreamError):
+    """One of our topics does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +33,10 @@ class Log:
     directory_identity: str
     partitions: int
 
-
-class StoredRecord(NamedTuple):
-    """One record of a topic."""
-
-    key: bytes | None
-    value: bytes | None
-    offset: int
-    timestamp: int
+    @property
+    def named(self) -> bool:
+        """Whether the broker could say which topic it is; the embedded one cannot."""
+        return not self.identity.endswith(f"/{_UNNAMED}")
 
 
 def describe_log(kafka: str, budget_seconds: float) -> Log:
@@ -55,82 +49,85 @@ def describe_log(kafka: str, budget_seconds: float) -> Log:
     deadline = time.monotonic() + budget_seconds
     while True:
         try:
-            metadata = admin.list_topics(timeout=_ANSWER_SECONDS)
-            missing = [name for name in (EXAM_RESULTS, ORGANIZATIONS) if name not in metadata.topics]
-            if not missing:
-                results, directory = (
-                    f"{metadata.cluster_id or '-'}/{_topic_id(admin, name)}"
-                    for name in (EXAM_RESULTS, ORGANIZATIONS)
-                )
-                return Log(results, directory, len(metadata.topics[EXAM_RESULTS].partitions))
-            problem = f"the topic {missing[0]} does not exist there; `scores topics create` makes it"
+            return ask_for_log(admin, _ANSWER_SECONDS)
+        except NoTopic as error:
+            problem = str(error)
         except KafkaException as error:
             problem = str(error.args[0].str())
         if time.monotonic() > deadline:
             raise DependencyUnavailable(
-                f"no answer from Kafka at {kafka} within {budget_seconds:g} s ({problem}); "
+                f"no answer from Kafka at {kafka} within {budget_seconds:g} s (SCORES_DEPENDENCY_BUDGET_SECONDS; {problem}); "
                 "is it running, and is SCORES_KAFKA right?"
             )
         time.sleep(0.5)
 
 
-def _topic_id(admin: AdminClient, topic: str) -> str:
+def ask_for_log(admin: AdminClient, answer_seconds: float) -> Log:
+    """What stands behind the topics.
+
+    Raises:
+        KafkaException: no answer.
+        NoTopic: a topic does not exist.
+    """
+    metadata = admin.list_topics(timeout=answer_seconds)
+    for name in (EXAM_RESULTS, ORGANIZATIONS):
+        if name not in metadata.topics or not metadata.topics[name].partitions:
+            raise _no_topic(name)
+    cluster = metadata.cluster_id or _UNNAMED
     try:
-        described = admin.describe_topics(TopicCollection([topic]), request_timeout=2.0)
-        return str(described[topic].result(timeout=3.0).topic_id)
+        results, directory = (str(_described(admin, name).topic_id) for name in (EXAM_RESULTS, ORGANIZATIONS))
     except (KafkaException, TimeoutError):
-        return "-"  # the embedded broker cannot say; its cluster id is new at every start
+        # The embedded broker cannot say; its cluster id is new at every start.
+        results = directory = _UNNAMED
+    partitions = len(metadata.topics[EXAM_RESULTS].partitions)
+    return Log(f"{cluster}/{results}", f"{cluster}/{directory}", partitions)
+
+
+def ask_for_results(admin: AdminClient, answer_seconds: float, known: Log) -> tuple[str, int]:
+    """Identity and number of partitions of the results topic as they are now, in one question.
+
+    Args:
+        known: what ``ask_for_log`` said; a broker that could not name its topics is not asked for their names again.
+
+    Raises:
+        KafkaException, TimeoutError: no answer.
+        NoTopic: it does not exist.
+    """
+    if not known.named:
+        metadata = admin.list_topics(timeout=answer_seconds)
+        if EXAM_RESULTS not in metadata.topics or not metadata.topics[EXAM_RESULTS].partitions:
+            raise _no_topic(EXAM_RESULTS)
+        return f"{metadata.cluster_id or _UNNAMED}/{_UNNAMED}", len(metadata.topics[EXAM_RESULTS].partitions)
+    try:
+        described = _described(admin, EXAM_RESULTS)
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise _no_topic(EXAM_RESULTS) from error
+        raise
+    cluster, _, _ = known.identity.partition("/")  # the first: topic ids may have one, too
+    return f"{cluster}/{described.topic_id}", len(described.partitions)
+
+
+def _described(admin: AdminClient, topic: str) -> Any:
+    return admin.describe_topics(TopicCollection([topic]), request_timeout=2.0)[topic].result(timeout=3.0)
+
+
+def _no_topic(name: str) -> NoTopic:
+    return NoTopic(f"the topic {name} does not exist there; `scores topics create` makes it")
 
 
 def read_organizations(kafka: str) -> Callable[[Mapping[int, int]], dict[int, list[StoredRecord]]]:
     """A function that reads the organizations topic from given offsets to its end, in no consumer group.
 
     Raises (when called):
+        InvalidInput: there is no such topic.
         DependencyUnavailable: Kafka did not answer in time.
     """
 
     def read(positions: Mapping[int, int]) -> dict[int, list[StoredRecord]]:
-        consumer = Consumer(
-            {
-                "bootstrap.servers": kafka,
-                "group.id": "score-streams-directory",
-                "enable.auto.commit": False,
-                "enable.partition.eof": True,
-                "auto.offset.reset": "earliest",
-                "log_level": 0,
-            }
-        )
-        try:
-            partitions = consumer.list_topics(ORGANIZATIONS, _ANSWER_SECONDS).topics[ORGANIZATIONS].partitions
-            found: dict[int, list[StoredRecord]] = {number: [] for number in partitions}
-            consumer.assign(
-                [TopicPartition(ORGANIZATIONS, n, positions.get(n, OFFSET_BEGINNING)) for n in partitions]
-            )
-            _read_to_end(consumer, found)
-            return found
-        except KafkaException as error:
-            raise DependencyUnavailable(f"Kafka at {kafka} did not answer: {error.args[0].str()}") from error
-        finally:
-            consumer.close()
+        found: dict[int, list[StoredRecord]] = {}
+        for record in read_topic(kafka, ORGANIZATIONS, positions):
+            found.setdefault(record.partition, []).append(record)
+        return found
 
     return read
-
-
-def _read_to_end(consumer: Consumer, found: dict[int, list[StoredRecord]]) -> None:
-    open_ends = set(found)
-    deadline = time.monotonic() + _READ_SECONDS
-    while open_ends:
-        if time.monotonic() > deadline:
-            raise DependencyUnavailable(
-                f"the topic {ORGANIZATIONS} could not be read within {_READ_SECONDS:g} s"
-            )
-        for message in consumer.consume(1_000, 0.2):
-            error, partition = message.error(), message.partition()
-            if error is not None and error.code() == KafkaError._PARTITION_EOF:
-                open_ends.discard(partition or 0)
-            elif error is not None:
-                raise KafkaException(error)
-            elif partition is not None and (offset := message.offset()) is not None:
-                found[partition].append(
-                    StoredRecord(message.key(), message.value(), offset, message.timestamp()[1])
-                )

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from schemas.rejections import Reason
+
 
 class Metrics:
     """One worker's metrics in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.started = Gauge(
+            "scores_started_timestamp_seconds",
+            "When this process started; changes often when a supervisor restarts it in a loop",
+            registry=self.registry,
+        )
+        self.started.set_to_current_time()
         self.events = Counter(
             "scores_events", "Events by what became of them", ["outcome"], registry=self.registry
         )
         self.rejected = Counter(
             "scores_rejected", "Events rejected, by reason", ["reason"], registry=self.registry
+        )
+        for reason in Reason:  # there at 0, or an alert on the rate misses the first rejection
+            self.rejected.labels(reason.value)
+        self.accidents = Counter(
+            "scores_accidents",
+            "What befell Redis or the log, by kind (streams.accidents)",
+            ["kind"],
+            registry=self.registry,
         )
         self.batches = Counter("scores_batches", "Batches applied", registry=self.registry)
         self.batch_records = Histogram(

@@ -7,17 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from schemas.environment import Environment, Secret
-from streams.reading import Attribution
+from schemas.environment import Environment, SharedSettings
+from schemas.keys import Attribution
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(SharedSettings):
     """How one worker finds Kafka and Redis and how it works; ``.env.example`` explains each."""
 
-    kafka: str
-    redis_url: str
-    student_key_secret: Secret
     group: str
     instance_id: str
     static_membership: bool
@@ -27,8 +24,8 @@ class Settings:
     session_timeout_seconds: float
     commit_seconds: float
     dependency_budget_seconds: float
+    stall_seconds: float
     metrics_port: int
-    log_format: str
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str]) -> Settings:
@@ -40,20 +37,19 @@ class Settings:
         env = Environment(variables)
         instance = env.text("SCORES_INSTANCE_ID", "-")
         settings = cls(
-            kafka=env.addresses("SCORES_KAFKA", "127.0.0.1:9092"),
-            redis_url=env.redis_url("SCORES_REDIS_URL", "redis://127.0.0.1:6379/0"),
-            student_key_secret=env.secret("SCORES_STUDENT_KEY_SECRET"),
+            **SharedSettings.read(env),
             group=env.text("SCORES_STREAMS_GROUP", "score-streams"),
             instance_id=socket.gethostname() if instance == "-" else instance,
-            static_membership=instance != "-",
+            static_membership=instance != "-"
+            and env.choice("SCORES_STATIC_MEMBERSHIP", "yes", ("no", "yes")) == "yes",
             attribution=cast(Attribution, env.choice("SCORES_ATTRIBUTION", "current", ("current", "tested"))),
             batch_records=env.integer("SCORES_BATCH_RECORDS", 2_000, low=1, high=20_000),
             fetch_wait_ms=env.integer("SCORES_FETCH_WAIT_MS", 100, low=1, high=10_000),
             session_timeout_seconds=env.seconds("SCORES_SESSION_TIMEOUT_SECONDS", 10.0, low=2, high=60),
             commit_seconds=env.seconds("SCORES_COMMIT_SECONDS", 5.0, low=0, high=3600),
             dependency_budget_seconds=env.seconds("SCORES_DEPENDENCY_BUDGET_SECONDS", 60.0, low=1, high=3600),
+            stall_seconds=env.seconds("SCORES_STALL_SECONDS", 60.0, low=1, high=3600),
             metrics_port=env.integer("SCORES_STREAMS_METRICS_PORT", 0, low=0, high=65535),
-            log_format=env.choice("SCORES_LOG_FORMAT", "text", ("text", "json")),
         )
         env.check()
         return settings

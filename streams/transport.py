@@ -22,6 +22,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode import Service
 
+from schemas.errors import GroupFailed
 from streams.fetching import Fetcher
 from streams.partitions import Batch
 
@@ -63,10 +64,27 @@ class Consumer(driver.Consumer):
     async def _look_around(self) -> None:
         # Not one of Faust's timers: those begin after the first assignment only, which may never come.
         while not self.should_stop:
-            if self.every_second is not None:
-                with self.named():
+            with self.named():
+                self._require_membership()
+                if self.every_second is not None:
                     await self.every_second()
             await self.sleep(1.0)
+
+    def _require_membership(self) -> None:
+        # aiokafka tells of it when it is asked for records, and we ask another; unnoticed, the worker would sit there for
+        # ever, without partitions and without a word.
+        consumer = self._thread._consumer
+        coordinator = consumer._coordinator if consumer is not None else None
+        if coordinator is None:
+            return
+        routine = coordinator._coordination_task
+        error = coordinator._pending_exception
+        if error is None and routine.done() and not routine.cancelled():
+            error = routine.exception()
+        if error is not None:
+            raise GroupFailed(
+                f"the broker refused us in the group {self.app.conf.id}: {error!r}. Starting again as a new member"
+            )
 
     async def _getmany(  # type: ignore[override]  # what comes back goes to our own getmany only
         self,

@@ -13,29 +13,12 @@ from typing import NoReturn, Protocol
 
 from faust.types import TP
 
-from schemas.errors import (
-    AggregateUnderflow,
-    Fenced,
-    LayoutChanged,
-    PartitionsChanged,
-    PositionMoved,
-    TablesLost,
-)
+from schemas.errors import AggregateUnderflow, Fenced, PositionMoved, TablesLost
 from schemas.identifiers import PartitionId
-from schemas.keys import (
-    GENERATION,
-    LAYOUT,
-    PARTITION_COUNT,
-    Attribution,
-    Generation,
-    PartitionKeys,
-    how_made,
-    new_generation,
-)
+from schemas.keys import Attribution, Generation, PartitionKeys, how_made
 from schemas.topics import EXAM_RESULTS, ORGANIZATIONS
 from streams.accidents import Accident, Accidents
 from streams.clock import Clock
-from streams.connection import RedisClient
 from streams.metrics import Metrics
 from streams.partitions import Batch, OwnedPartition
 from streams.reading import Reader, Rejection
@@ -66,6 +49,7 @@ class Worker:
         directory: the organizations.
         reject: puts rejected records of a partition into their topic, and returns when they are acknowledged.
         log_ends: the end of the log of each of some partitions.
+        committed: what Kafka remembers of those of some partitions that were applied before.
     """
 
     def __init__(
@@ -79,6 +63,7 @@ class Worker:
         metrics: Metrics,
         log_ends: Callable[[Collection[int]], Awaitable[Mapping[int, int]]],
         clock: Clock,
+        committed: Callable[[Collection[int]], Awaitable[Mapping[int, int]]] | None = None,
     ) -> None:
         self._tables = tables
         self._serving = serving
@@ -88,6 +73,7 @@ class Worker:
         self._metrics = metrics
         self._log_ends = log_ends
         self._clock = clock
+        self._committed = committed
         self._accidents = Accidents(metrics.accidents)
         self._started = False
         self.applied = 0  # batches
@@ -126,6 +112,7 @@ class Worker:
                 return await self.positions(assigned)  # a rebuild put its tables in place meanwhile
             self._lost(generation, serving)
         self._compare_rules(generation)
+        await self._tell_of_lost([n for n, partition in owned.items() if partition.claim.position is None])
         self._displaced = False
         self._owned = owned
         self._metrics.rebalances.inc()
@@ -247,11 +234,17 @@ class Worker:
         self._owned[number] = again
         return again.position
 
+    async def _tell_of_lost(self, empty: Collection[int]) -> None:
+        """Tables may have been lost while no worker looked."""
+        if empty and self._committed is not None:
+            for number, offset in (await self._committed(empty)).items():
+                self._accidents.happened(Accident.TABLES_LOST, partition=number, was=offset)
+
     def _lost(self, generation: Generation, serving: Generation) -> NoReturn:
         """Redis lost everything between the look at the pointer and the claim."""
         self._accidents.happened(Accident.TABLES_LOST, claimed=generation, serving=serving)
         raise TablesLost(
-            f"Redis serves generation {serving}, not {generation} any more. Starting again with it"
+            f"Redis has lost the tables of generation {generation}; it serves {serving} now. Starting again with it"
         )
 
     def _compare_rules(self, generation: Generation) -> None:
@@ -293,46 +286,3 @@ class Worker:
         metrics.apply_seconds.observe(seconds)
         for outcome, count in outcomes.items():
             metrics.events.labels(outcome.name.lower()).inc(count)
-
-
-async def serving_generation(
-    redis: RedisClient, partitions: int, attribution: Attribution = "current"
-) -> Generation:
-    """The generation to write; made when there is none yet, for as many partitions as the topic has.
-
-    Raises:
-        PartitionsChanged: the tables were built for another number of partitions.
-        LayoutChanged: they are of another layout.
-    """
-    await redis.setnx(PARTITION_COUNT, partitions)
-    stored = int(_text(await redis.get(PARTITION_COUNT)))
-    if stored != partitions:
-        raise PartitionsChanged(
-            f"the tables were built from {stored} partitions, but {EXAM_RESULTS} now has {partitions}; "
-            "students have changed partitions, so start with an empty Redis"
-        )
-    await redis.setnx(GENERATION, new_generation(int(time.time() * 1000), attribution))
-    generation = Generation(_text(await redis.get(GENERATION)))
-    layout = how_made(generation).layout
-    if layout != LAYOUT:
-        raise LayoutChanged(
-            f"the tables of generation {generation} have layout {layout}, and this version writes layout {LAYOUT}. Run `scores "
-            "rebuild`: it fills new tables from the log while these serve, and this worker then takes them over"
-        )
-    return generation
-
-
-async def require_serving(redis: RedisClient) -> None:
-    """Look whether there still is a serving generation: in a cluster the pointer is lost with a master that has no tables.
-
-    Raises:
-        TablesLost: there is none; readers see nothing until a worker starts again.
-    """
-    if await redis.get(GENERATION) is None:
-        raise TablesLost(
-            f"Redis has lost {GENERATION}, the name of the tables. Starting again with new tables, from the beginning of the log"
-        )
-
-
-def _text(reply: bytes | str | None) -> str:
-    return reply.decode() if isinstance(reply, bytes) else reply or ""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from redis import Redis
 
 from cli.simulator.recount import CellId, CountedCell
@@ -75,14 +76,19 @@ def broker(kind: str, partitions: int, folder: Path) -> Iterator[str]:
         yield local.bootstrap_servers
 
 
-def store(kind: str) -> EmbeddedRedis:
+def store(kind: str, folder: Path | None = None, settings: Mapping[str, str] | None = None) -> EmbeddedRedis:
     """A Redis to enter: the ``embedded`` Valkey, or the ``system``'s own redis-server."""
+    return EmbeddedRedis(folder, binary=redis_binary(kind), settings=settings)
+
+
+def redis_binary(kind: str) -> str | None:
+    """The server program of that kind; None is the one that we bring."""
     if kind == "embedded":
-        return EmbeddedRedis()
+        return None
     binary = shutil.which("redis-server")
     if binary is None:
         pytest.skip("not run: redis-server is not installed")
-    return EmbeddedRedis(binary=binary)
+    return binary
 
 
 @contextmanager
@@ -153,3 +159,14 @@ def positions(redis: Redis, partitions: int) -> Mapping[int, int]:
     generation = Generation((redis.get(GENERATION) or b"none yet").decode())
     names = {number: PartitionKeys(generation, PartitionId(number)).position for number in range(partitions)}
     return {number: int(redis.hget(name, "next") or 0) for number, name in names.items()}
+
+
+def measured(metrics_port: int, name: str, **labels: str) -> float:
+    """The present value of one of a process's metrics; 0 while it has none, or does not answer."""
+    with suppress(httpx.HTTPError):
+        text = httpx.get(f"http://127.0.0.1:{metrics_port}/metrics", timeout=2).text
+        for family in text_string_to_metric_families(text):
+            for sample in family.samples:
+                if sample.name == name and sample.labels == labels:
+                    return sample.value
+    return 0.0

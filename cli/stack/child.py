@@ -9,7 +9,7 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from cli.stack.leash import leashed
 from schemas.errors import DependencyUnavailable
@@ -113,23 +113,32 @@ class Child:
 
     def _keep(self) -> None:
         try:
-            with open(self.log, "wb") as output:
-                self._process = subprocess.Popen(
-                    self._argv,
-                    cwd=self._cwd,
-                    env=self._env,
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    pass_fds=self._inherit,
-                )
+            self._process = self._start()
         except OSError as error:
             self._failure = error
             return
         finally:
             self._started.set()
-        self._process.wait()
+        self._attend(self._process)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with open(self.log, "wb") as output:
+            return self._popen(output)
+
+    def _popen(self, output: IO[bytes] | int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            self._argv,
+            cwd=self._cwd,
+            env=self._env,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=self._inherit,
+        )
+
+    def _attend(self, process: subprocess.Popen[bytes]) -> None:
+        process.wait()
 
 
 def executable(path: str | os.PathLike[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import tempfile
@@ -134,6 +135,14 @@ class EmbeddedRedis:
             self.close()
             raise
         return self
+
+    def signal(self, number: int) -> None:
+        """Send its process a signal, such as SIGSTOP.
+
+        Raises:
+            InvalidInput: it is not running.
+        """
+        os.kill(self.pid, number)
 
     def kill(self) -> None:
         """SIGKILL, as a crash would; ``start`` brings it back on the same port with what the disk holds."""

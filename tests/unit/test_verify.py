@@ -57,7 +57,7 @@ def everywhere(cell: CountedCell) -> dict[CellId, CountedCell]:
 
 def stored() -> dict[CellId, Cell]:
     """The same as it stands in Redis."""
-    live = Cell(measures=4)
+    live = Cell()
     live.apply(contribution(2490, levels_code([2, 1, 2, 3])))
     live.apply(contribution(2510, levels_code([2, 2, 2, 3]), under_appeal=True))
     live.apply(contribution(None))
@@ -144,7 +144,7 @@ def test_schools_are_named_before_the_sums_they_spoil() -> None:
 
 
 def test_a_cell_whose_results_were_all_taken_back_is_as_good_as_none() -> None:
-    emptied = Cell(measures=4)
+    emptied = Cell()
     part = contribution(2490, levels_code([2, 0, 1]), under_appeal=True)
     emptied.apply(part)
     emptied.retract(part)
