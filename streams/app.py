@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import tempfile
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,13 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
 
     seen_ms, seen_ends = 0, dict[int, int]()  # where the log ended then
 
+    def read_up_to(ends: Mapping[int, int]) -> frozenset[int]:
+        return frozenset(
+            number
+            for number, position in worker.positions_now().items()
+            if number in ends and fetcher.behind((EXAM_RESULTS, number), position) >= ends[number]
+        )
+
     async def look_around() -> None:
         nonlocal seen_ms, seen_ends
         asked_ms = clock.now_ms()
@@ -129,8 +137,7 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
         if log_watch.in_doubt:
             fetcher.suspect()
         seen_ms = asked_ms
-        positions = worker.positions_now()
-        unread = any(positions.get(number, end) < end for number, end in seen_ends.items())
+        unread = len(read_up_to(seen_ends)) < len(seen_ends)
         watchdog.look(waiting=unread or app.rebalancing, applied=worker.applied)
 
     Consumer.every_second = staticmethod(look_around)
@@ -158,12 +165,7 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
     @app.timer(1.0)  # type: ignore[untyped-decorator]  # Faust's decorator for timers has no types
     async def _report_progress() -> None:
         # While Kafka is away no end is known, and nothing can be said.
-        caught_up = {
-            number
-            for number, position in worker.positions_now().items()
-            if (end := seen_ends.get(number)) is not None and end <= position
-        }
-        again = await worker.report_progress(frozenset(caught_up), seen_ms - _PROGRESS_MARGIN_MS)
+        again = await worker.report_progress(read_up_to(seen_ends), seen_ms - _PROGRESS_MARGIN_MS)
         for number, offset in again.items():
             await _consumer(app).seek_back(TP(EXAM_RESULTS, number), offset)
         await directory.refresh()

@@ -97,6 +97,7 @@ class Fetcher:
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
                 "auto.offset.reset": "error",  # a position below the log start must not become a silent gap
+                "enable.partition.eof": True,
                 "fetch.wait.max.ms": fetch_wait_ms,
                 "queued.max.messages.kbytes": _QUEUED_KILOBYTES,
                 "queued.min.messages": 50_000,
@@ -112,11 +113,12 @@ class Fetcher:
         self._placed: dict[
             Partition, int
         ] = {}  # the assignment in which reading was placed where it goes on from
+        self._reached: dict[Partition, int] = {}  # ends of the log that reading has come to
         self._closed = False
 
     async def assign(self, starts: Mapping[Partition, int]) -> None:
         """Read these partitions from these offsets on, and nothing else."""
-        self._next, self._placed = {}, {}
+        self._next, self._placed, self._reached = {}, {}, {}
         await self._place(starts)
 
     async def seek(self, partition: Partition, offset: int) -> None:
@@ -164,13 +166,14 @@ class Fetcher:
         if not self._next:
             await asyncio.sleep(timeout_seconds)
             return []
-        by_partition = await self._in_thread(self._take, timeout_seconds)
+        by_partition, reached = await self._in_thread(self._take, timeout_seconds)
         if self._suspicious and self._require_same_log is not None:
             await self._require_same_log()
         self._suspicious = False
         if assignment != self._assignments:
             return []  # seeked meanwhile: these records come again, or belong to somebody else
         batches = list(self._batches(by_partition))
+        self._reached.update(reached)
         stuck = {partition: self._next[partition] for partition in self._stuck if partition in self._next}
         self._stuck.clear()
         if stuck:
@@ -185,12 +188,16 @@ class Fetcher:
         """
         return {partition: await self._in_thread(self._bounds, partition) for partition in partitions}
 
-    def known_end(self, partition: Partition) -> int | None:
-        """The end of the log as of the last fetch; None before the first."""
-        if self._closed:
-            return None
-        _, high = self._consumer.get_watermark_offsets(TopicPartition(*partition), cached=True)
-        return None if high < 0 else high
+    def behind(self, partition: Partition, position: int) -> int:
+        """Where somebody stands who has dealt with everything before ``position``.
+
+        Usually there; further on when only offsets without a record follow: markers of transactions, or what a compaction
+        removed. Who waited for those would wait for ever.
+        """
+        reached = self._reached.get(partition)
+        if reached is None or position < self._next.get(partition, reached):
+            return position
+        return max(position, reached)
 
     async def close(self) -> None:
         """Stop fetching, as soon as nobody waits in ``next``."""
@@ -203,31 +210,40 @@ class Fetcher:
     async def _place(self, starts: Mapping[Partition, int]) -> None:
         self._assignments += 1
         self._next.update(starts)
+        for partition in starts:
+            self._reached.pop(partition, None)
         self._placed.update(dict.fromkeys(starts, self._assignments))
         wanted = [TopicPartition(topic, number, at) for (topic, number), at in self._next.items()]
         await self._in_thread(self._consumer.assign, wanted)
 
-    def _take(self, timeout_seconds: float) -> dict[Partition, list[FetchedRecord]]:
+    def _take(
+        self, timeout_seconds: float
+    ) -> tuple[dict[Partition, list[FetchedRecord]], dict[Partition, int]]:
+        """The records that have come, and which ends of the log were reached."""
+        found: dict[Partition, list[FetchedRecord]] = {}
+        reached: dict[Partition, int] = {}
         # Waiting for many would wait out the time at low rates; so wait for the first, and take what is there with it.
         first = self._consumer.poll(timeout_seconds)
         if first is None:
-            return {}
-        found: dict[Partition, list[FetchedRecord]] = {}
+            return found, reached
         for message in (first, *self._consumer.consume(_AT_ONCE, 0)):
             error = message.error()
-            if error is not None:
-                self._judge(error, message)
-                continue
             name: Any = (message.topic(), message.partition())
+            offset: Any = message.offset()
+            if error is not None:
+                if error.code() == KafkaError._PARTITION_EOF:
+                    reached[name] = offset
+                else:
+                    self._judge(error, message)
+                continue
             run = found.get(name)
             if run is None:
                 run = found[name] = []
-            offset: Any = message.offset()
             _, timestamp = message.timestamp()
             run.append(
                 FetchedRecord(_value(message.key()), _value(message.value()), offset, timestamp, message)
             )
-        return found
+        return found, reached
 
     def _judge(self, error: KafkaError, message: Message) -> None:
         code = error.code()

@@ -6,15 +6,25 @@ import csv
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
+import stack
+from fake_imports import PSEUDONYMIZER
+from msgspec.structs import replace
+from reporting_path import ReportingPath
 
+from cli.simulator.recount import Recount
+from cli.verify import compare
 from schemas.aggregates import Cell, contribution
 from schemas.assessments import Registry, load_registry
-from schemas.events import decode_exam_result, encode_event
-from schemas.identifiers import OrganizationId, district_of, grade_from
+from schemas.events import ExamResult, decode_exam_result, encode_event
+from schemas.identifiers import OrganizationId, StudentId, district_of, grade_from
 from schemas.imports import ImportStatus
+from schemas.keys import Attribution
 from schemas.trt import TrtRefused, read_trt
 
 SCHOOL = "ExamineeRelationship[SchoolId]"
@@ -158,13 +168,83 @@ def test_a_recount_of_the_generated_exams_gives_the_expected_cells(
     for key, row in expected.items():
         cell = cells[key]
         counted = [cell.results, cell.with_scores, cell.score_sum, *cell.level_counts()]
-        levels = [int(row[f"level_{level}"]) for level in range(1, 5)]
-        assert counted == [int(row["exams"]), int(row["exams"]), int(row["scale_score_sum"]), *levels], key
+        students = [int(row[f"level_{level}"]) for level in range(1, 5)]
+        assert counted == [int(row["exams"]), int(row["exams"]), int(row["scale_score_sum"]), *students], key
         assert district_of(OrganizationId(key[2])) == row["district_id"]
     assert sum(cell.results for cell in cells.values()) == 10_109
     # Eleven ELPAC exams have the last score of a level's range and the next level (see the data's own README).
     assert warned["ELPAC-SUM Score[Overall PerformanceLevel]"] == 11
     assert not [name for name in warned if not name.startswith("ELPAC-SUM ")]
+
+
+def churned(events: list[ExamResult], registry: Registry, rng: Random) -> list[ExamResult]:
+    """A season's worth of rescores, resets, moves, second opportunities and repetitions of these exams, out of order."""
+    schools = sorted({event.school for event in events if event.school})
+    sent: list[ExamResult] = []
+
+    def later(event: ExamResult, **changes: Any) -> ExamResult:
+        date = event.status_date + timedelta(
+            days=rng.randrange(3)
+        )  # some on the same date: the sequence decides
+        following = replace(event, status_date=date, sequence=event.sequence + 1, **changes)
+        sent.append(following)
+        return following
+
+    def other_scores(event: ExamResult) -> dict[str, Any]:
+        assessment = registry.resolve(event.assessment_id, event.school_year)
+        lowest, highest = assessment.score_range or (0, 4095)
+        score = min(max((event.scale_score or lowest) + rng.randint(-60, 60), lowest), highest)
+        return {"scale_score": score, "level": assessment.level_for(score) or event.level}
+
+    for number, exam in enumerate(events):
+        event = replace(exam, sequence=number * 10)
+        sent.append(event)
+        befalls = rng.random()
+        if befalls < 0.10:
+            event = later(event, **other_scores(event))
+        elif befalls < 0.14:
+            event = later(event, status="reset", scale_score=None, level=None, claims=())
+            if rng.random() < 0.5:
+                later(event, status="scored", claims=exam.claims, **other_scores(exam))
+        elif befalls < 0.18:
+            event = later(event, school=rng.choice(schools), tested_school=event.school)
+        elif befalls < 0.22:
+            completed = (event.completed or event.status_date) + timedelta(days=rng.randrange(2))
+            name = f"{event.opportunity_id}-2"
+            second = later(event, opportunity_id=name, completed=completed, **other_scores(event))
+            if rng.random() < 0.5:
+                later(second, status="reset", scale_score=None, level=None, claims=())
+        elif befalls < 0.24:
+            event = later(event, status="appeal")
+        elif befalls < 0.26:
+            event = later(event, status="invalidated")
+        if rng.random() < 0.05:
+            sent.append(event)
+    order = sorted(range(len(sent)), key=lambda place: place + rng.random() * 500)
+    return [sent[place] for place in order]
+
+
+@pytest.mark.parametrize("attribution", ["current", "tested"])
+def test_11_a_seasons_churn_over_the_10_109_exams_incremental_equals_recount(
+    reference: Path, registry: Registry, attribution: Attribution
+) -> None:
+    exams = [read_trt(document, registry).event for document in generated(reference)]
+    assert len(exams) == 10_109
+    events = churned(exams, registry, Random(11))
+    schools = sorted({event.school for event in exams if event.school})
+    recount = Recount(registry, schools, attribution)
+    with stack.store("embedded") as server:
+        path = ReportingPath(server.url, schools, attribution=attribution, partitions=4, batch_records=500)
+        for start in range(0, len(events), 4_000):
+            part = events[start : start + 4_000]
+            for event in part:
+                recount.add(PSEUDONYMIZER.student_key(StudentId(event.student_id or "")), event)
+            path.send(*part)
+            # At several moments, not in the end alone; a worker starts and stops at each.
+            assert compare(recount.cells(), path.cells()) == []
+    outcomes = recount.outcomes
+    assert outcomes["stale"] > 300 and outcomes["duplicate"] > 300
+    assert not [name for name in outcomes if name.startswith("rejected")] and not path.rejected
 
 
 def rows(reference: Path, name: str) -> Iterator[dict[str, str]]:
