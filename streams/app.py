@@ -97,7 +97,9 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
     clock = SystemClock()
     outage = KafkaOutage(settings.kafka, settings.dependency_budget_seconds, accidents)
     log_watch = LogWatch(settings.kafka, log, outage)
-    watchdog = Watchdog(settings.dependency_budget_seconds + settings.stall_seconds)
+    watchdog = Watchdog(
+        settings.dependency_budget_seconds + settings.session_timeout_seconds + settings.stall_seconds
+    )
     fetcher = Fetcher(
         settings.kafka,
         batch_records=settings.batch_records,

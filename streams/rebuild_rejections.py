@@ -51,18 +51,8 @@ class FirstPass:
         """
         await asyncio.to_thread(self._read)
 
-    def rejected(self, partition: int, record: Record) -> bool:
-        """Whether this record was rejected then. Its bytes decide with its place: a topic made anew has the same places."""
-        known = self._known.get(partition)
-        digest = known.get(record.offset) if known else None
-        return digest is not None and digest in (_UNKNOWN, _digest(record.value))
-
-    def _read(self) -> None:
-        for stored in read_topic(self._kafka, REJECTED, self._next):
-            self._next[stored.partition] = stored.offset + 1
-            self._add(stored)
-
-    def _add(self, stored: StoredRecord) -> None:
+    def add(self, stored: StoredRecord) -> None:
+        """Take in one record of the rejected topic."""
         headers = {name: value for name, value in stored.headers if name.startswith("rejected_")}
         if (
             headers.get(rejections.HEADER_TOPIC) != EXAM_RESULTS.encode()
@@ -76,6 +66,17 @@ class FirstPass:
             return  # somebody else's record
         omitted = b"value" in headers.get(rejections.HEADER_OMITTED, b"").split(b",")
         self._known.setdefault(partition, {})[offset] = _UNKNOWN if omitted else _digest(stored.value)
+
+    def rejected(self, partition: int, record: Record) -> bool:
+        """Whether this record was rejected then. Its bytes decide with its place: a topic made anew has the same places."""
+        known = self._known.get(partition)
+        digest = known.get(record.offset) if known else None
+        return digest is not None and digest in (_UNKNOWN, _digest(record.value))
+
+    def _read(self) -> None:
+        for stored in read_topic(self._kafka, REJECTED, self._next):
+            self._next[stored.partition] = stored.offset + 1
+            self.add(stored)
 
 
 class SecondReading:

@@ -87,7 +87,8 @@ class Tables:
         if reply[0] == b"log_replaced":
             raise LogReplaced(
                 f"{keys.position} was read from log {reply[1].decode()}, but the topic is now {self._log_identity}: "
-                "it was deleted and created again, or this is another cluster. Start with an empty Redis, or restore the topic"
+                "it was deleted and created again, or this is another cluster. Restore the topic, or build the tables from the new one "
+                "with `scores rebuild --new-log`"
             )
         return Claim(int(reply[1]), int(reply[2]) if reply[2] else None)
 

@@ -12,7 +12,7 @@ class Watchdog:
     """Notices that nothing was applied for too long, so that the worker can end and be started again.
 
     Args:
-        patience_seconds: longer than any outage that is waited out.
+        patience_seconds: longer than any outage that is waited out, and than any rebalance.
         now: seconds of a clock that never goes back.
     """
 
@@ -39,5 +39,5 @@ class Watchdog:
         if now - self._since >= self._patience_seconds:
             raise Stalled(
                 f"records wait, and no batch was applied for {now - self._since:.0f} s (SCORES_STALL_SECONDS on top of "
-                "SCORES_DEPENDENCY_BUDGET_SECONDS). Starting again; if it happens again, look at the last accident before it"
+                "what an outage and a rebalance may take). Starting again; if it happens again, look at the last accident before it"
             )
