@@ -11,6 +11,7 @@ from confluent_kafka.admin._config import (
 )  # the package re-exports it, but not for type checkers
 from confluent_kafka.cimpl import NewTopic
 
+from cli.stack.ready_partitions import wait_for_partitions
 from schemas.errors import DependencyUnavailable, InvalidInput
 from schemas.topics import Topic, topics
 
@@ -133,6 +134,7 @@ def _create(admin: AdminClient, kafka: str, missing: list[Topic]) -> None:
                 error.code() != KafkaError.TOPIC_ALREADY_EXISTS
             ):  # else another process was quicker, with the same
                 raise _refusal(kafka, topic, failure) from failure
+    wait_for_partitions(kafka, {topic.name: topic.partitions for topic in missing}, _ANSWER_SECONDS)
 
 
 def _refusal(kafka: str, topic: Topic, failure: KafkaException) -> InvalidInput | DependencyUnavailable:

@@ -31,6 +31,7 @@ from cli.stack.kafka_configuration import (
 )
 from cli.stack.kafka_jars import Report, bundled_text, require_jars
 from cli.stack.ports import HOST, chosen_port, free_port
+from cli.stack.ready_partitions import wait_for_partitions
 from schemas.errors import InvalidInput
 
 logger = logging.getLogger(__name__)
@@ -181,6 +182,9 @@ class LocalKafka:
                 created.result()
             except KafkaException as failure:
                 _raise_unless_created(name, failure)
+        wait_for_partitions(
+            self.bootstrap_servers, {topic.topic: topic.num_partitions for topic in missing}, _ADMIN_SECONDS
+        )
 
     def close(self, grace_seconds: float = _STOP_SECONDS) -> None:
         """Stop the server, by SIGKILL if it takes longer than that; the data stays. Closing twice is fine."""
