@@ -3,7 +3,7 @@
 Layout of one partition of one generation (here "g1"):
 
     {g1.3}:position        hash    next offset, epoch, owner, log identity, complete_ms, changed_ms, catch_up
-    {g1.3}:exams:<bucket>  hash    <student key, 12 bytes><digest of year:test:grade, 4 bytes> -> exams (streams.rows)
+    {g1.3}:exams:<bucket>  hash    <student key, 12 bytes><digest of year:test:grade, 8 bytes> -> exams (streams.rows)
     {g1.3}:cells:<cds>     hash    <year>:<test>:<grade> -> changed-at + this partition's share (schemas.shares)
     {g1.3}:changes         stream  one entry per applied batch: which cells changed
     {g1.3}:reconsidered    set     while it is rebuilt: the units of which it knows more or less than the serving generation

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from schemas.errors import LogReplaced
-from schemas.events import decode_organization
+from schemas.events import decode_organization, too_nested
 from schemas.keys import ORGANIZATIONS, ORGANIZATIONS_POSITION, ORGANIZATIONS_VERSION
 from schemas.organizations import Directory
 from schemas.topics import ORGANIZATIONS as ORGANIZATIONS_TOPIC
@@ -82,8 +82,11 @@ class DirectoryStore:
         pairs: list[Any] = []
         for record in batch.records:
             try:
-                entry = decode_organization(record.value or b"")
-            except msgspec.MsgspecError as error:
+                value = record.value or b""
+                if too_nested(value):
+                    raise msgspec.DecodeError("hundreds of brackets; an entry has one")
+                entry = decode_organization(value)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
                 logger.warning(
                     "organization entry refused topic=%s partition=%d offset=%d error=%s",
                     batch.topic,

@@ -147,7 +147,6 @@ class Reader:
         self.attribution = attribution
         self._by_tested_school = attribution == "tested"
         self._resolved: dict[tuple[str, int], _Resolved] = {}
-        self._suffixes: dict[bytes, str] = {}
 
     def under(self, attribution: Attribution) -> Reader:
         """This reader, or one like it that follows another rule."""
@@ -234,7 +233,7 @@ class Reader:
         year, test, grades = assessment.school_year, assessment.test, assessment.grades
         resolved = _Resolved(
             assessment,
-            self._suffix(year, test, grades[0]),
+            unit_suffix(year, test, grades[0]),
             tuple(cell_field(year, test, grade) for grade in GRADES),
             grades[0] if len(grades) == 1 else None,
             len(assessment.levels),
@@ -246,13 +245,6 @@ class Reader:
             self._resolved.clear()
         self._resolved[event.assessment_id, event.school_year] = resolved
         return resolved
-
-    def _suffix(self, year: int, test: str, grade: str) -> bytes:
-        suffix, name = unit_suffix(year, test, grade), f"{year}:{test}:{grade}"
-        # Among all tests of two centuries no two meet (a test says so); a test added later may not either.
-        if self._suffixes.setdefault(suffix, name) != name:
-            raise InvalidInput(f"{name} and {self._suffixes[suffix]} share a digest; rename the newer test")
-        return suffix
 
     def _place(self, school: str, grade: Grade, resolved: _Resolved) -> tuple[int, SchoolCell]:
         if not self._is_school(school):

@@ -12,10 +12,8 @@ from schemas.identifiers import GRADES
 from schemas.shares import Share
 from streams.engine import CellKey, organizations_above
 from streams.reading import SchoolCell
-from streams.rows import Placed, Row, grade_number, school_number, unit_suffix
+from streams.rows import SUFFIX_BYTES, Placed, Row, grade_number, school_number, unit_suffix
 from streams.scoring import counting
-
-_SUFFIX_BYTES = 4
 
 
 class YearAndTest(NamedTuple):
@@ -43,7 +41,7 @@ def suffixes_of(fields: Iterable[str], registry: Registry) -> dict[bytes, YearAn
 
 def cell_of(unit: bytes, found: Placed, suffixes: Suffixes) -> SchoolCell | None:
     """The school's cell that a unit's contribution belongs to; None when the suffixes do not know its test."""
-    known = suffixes.get(unit[-_SUFFIX_BYTES:])
+    known = suffixes.get(unit[-SUFFIX_BYTES:])
     if known is None:
         return None
     place, _ = found

@@ -29,6 +29,7 @@ Placed = tuple[
 TOMBSTONE: Final = 0x10
 LIVE: Final = 0x11
 EXAM_BYTES: Final = 8
+SUFFIX_BYTES: Final = 8
 
 _LIVE: Final = struct.Struct("<B8sqQqQI")
 _TOMBSTONE: Final = struct.Struct("<B8sqQ")
@@ -56,8 +57,11 @@ def exam_id(assessment_id: str, opportunity_id: str) -> bytes:
 
 
 def unit_suffix(school_year: int, test: str, grade: str) -> bytes:
-    """The 4 bytes that stand for assessment and year in a row's name; ``streams.reading`` refuses two that share them."""
-    return blake2b(f"{school_year}:{test}:{grade}".encode(), digest_size=4).digest()
+    """The 8 bytes that stand for test, year and first grade in a row's name.
+
+    Two of one student's tests share them less often than once in 10^16 students, as with ``exam_id``.
+    """
+    return blake2b(f"{school_year}:{test}:{grade}".encode(), digest_size=SUFFIX_BYTES).digest()
 
 
 def place(school: str, grade: Grade) -> int:

@@ -87,7 +87,7 @@ class Recount:
         self._schools = frozenset(schools)
         self._attribution = attribution
         # student -> (assessment id, opportunity id) -> newest version
-        self._exams: dict[str, dict[tuple[str, str], _Exam]] = {}
+        self._exams: dict[str, dict[tuple[str, int, str], _Exam]] = {}
         self._assessments: dict[tuple[str, int], Assessment] = {}
 
     def add(self, key: str, event: ExamResult) -> None:
@@ -101,7 +101,8 @@ class Recount:
             self.outcomes[f"rejected: {refusal}"] += 1
             return
         exams = self._exams.setdefault(key, {})
-        name = (event.assessment_id, event.opportunity_id)
+        # The year belongs to an exam's identity: an assessment id without one is another assessment in another year.
+        name = (event.assessment_id, exam.assessment.school_year, event.opportunity_id)
         known = exams.get(name)
         if known is not None and known.version > exam.version:
             self.outcomes["stale"] += 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from python_multipart.exceptions import FormParserError
@@ -19,8 +21,6 @@ _XML_TYPES: Final = frozenset({XML, "text/xml"})
 # What browsers and tools send for a file whose type they do not know; the first byte decides then.
 _UNTOLD: Final = frozenset({"", "application/octet-stream", "text/plain"})
 _LONGEST_FILENAME: Final = 200
-
-_split_array: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class TooManyDocuments(InvalidInput):
@@ -71,11 +71,12 @@ def split_json(data: bytes, filename: str | None, most: int) -> tuple[list[Docum
     if data.lstrip()[:1] != b"[":
         return [Document(data, JSON, filename)], False
     try:
-        events = _split_array(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        events = msgspec.structs.astuple(_array_splitter(most)(data))
+    except msgspec.ValidationError:  # the one thing that it can find wrong with an array of anything
+        raise _too_many(most) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return [Document(data, JSON, filename)], False
-    _check_number(len(events), most)
-    return [Document(bytes(event), JSON, filename) for event in events], True
+    return [Document(bytes(event), JSON, filename) for event in events if event is not msgspec.UNSET], True
 
 
 def split_multipart(data: bytes, boundary: bytes, most: int) -> list[Document]:
@@ -171,8 +172,19 @@ def _part_type(kind: bytes, body: bytes) -> str:
     return name or "application/octet-stream"
 
 
+@cache
+def _array_splitter(most: int) -> Callable[[bytes], Any]:
+    # A list would take in the whole array before it could be counted: 64 MiB of "[0,0,0 ..." become 2 GB of objects. The
+    # array of a structure's fields ends where its fields do.
+    fields = [(f"event_{number}", msgspec.Raw, msgspec.UNSET) for number in range(most)]
+    array = msgspec.defstruct("_Array", fields, array_like=True, forbid_unknown_fields=True)
+    return msgspec.json.Decoder(array).decode
+
+
 def _check_number(documents: int, most: int) -> None:
     if documents > most:
-        raise TooManyDocuments(
-            f"the request holds more than {most:,} documents; send them in several requests"
-        )
+        raise _too_many(most)
+
+
+def _too_many(most: int) -> TooManyDocuments:
+    return TooManyDocuments(f"the request holds more than {most:,} documents; send them in several requests")

@@ -16,14 +16,17 @@ from gateway.imports.reading import Reading, Refusal
 from gateway.imports.records import ImportRecord, Outcome, Submission
 from schemas.events import ExamResult
 from schemas.imports import FieldError, ImportStatus
+from schemas.trt_xml import DEFAULT_LIMITS
 
-# Senders name files by students, and a refused document has no event that would say whose it is. XML in either order of
-# its attributes, and JSON.
+# Senders name files by students, and a refused document has no event that would say whose it is. In XML the identifier is
+# another attribute of the same tag, before the name or after it.
 _STUDENT: Final = re.compile(
-    rb"""name=["'](?:StudentIdentifier|SSID)["'][^<>]{0,200}?value=["'](?P<after>[^<>"']{1,120})"""
-    rb"""|value=["'](?P<before>[^<>"']{1,120})["'][^<>]{0,200}?name=["'](?:StudentIdentifier|SSID)["']"""
-    rb"""|"student_id"\s{0,20}:\s{0,20}"(?P<json>[^"]{1,120})"""
+    rb"""name=["'](?:StudentIdentifier|SSID)["']|"student_id"\s{0,20}:\s{0,20}"(?P<json>[^"]{1,120})"""
 )
+_VALUE: Final = re.compile(rb"""value=["']([^<>"']{1,120})""")
+_TAG_BYTES: Final = 330  # of a tag, on each side of the name
+# A report names its student a few times. What repeats it without end is not searched to its end.
+_NAMED_AT_MOST: Final = 100
 # Dates without a zone count as UTC, so a report of today may be hours ahead. A date further off would be the newest
 # version for that long, and every correction until then would be stale.
 _CLOCKS_DIFFER: Final = timedelta(days=1)
@@ -90,7 +93,7 @@ def _record(document: Document, digest: str, sender: Sender, status: ImportStatu
         status=status,
         creator=sender.creator,
         created=sender.now,
-        filename=_without_student(document),
+        filename=_without_students(document),
         batch=sender.batch,
     )
 
@@ -121,13 +124,28 @@ def _unknown_school(document: Document, event: ExamResult) -> FieldError:
     )
 
 
-def _without_student(document: Document) -> str | None:
-    """The file's name without the identifier of the student whom the document names, sound or not."""
-    filename = document.filename
-    if filename is None:
+def _without_students(document: Document) -> str | None:
+    """The file's name without the identifiers of students whom the document names, sound or not.
+
+    None when it cannot be told which those are: the document is too large to be read, or names too many.
+    """
+    filename, data = document.filename, document.data
+    if filename is None or len(data) > DEFAULT_LIMITS.document_bytes:
         return None
-    for found in _STUDENT.finditer(document.data):
-        student = (found["after"] or found["before"] or found["json"]).decode("utf-8", "replace").strip()
-        if len(student) >= _SHORTEST_MASKED:
-            filename = filename.replace(student, "(student)")
-    return filename
+    students: set[str] = set()
+    for number, found in enumerate(_STUDENT.finditer(data)):
+        if number == _NAMED_AT_MOST:
+            return None
+        named = [found["json"]] if found["json"] else _VALUE.findall(_tag_around(data, found))
+        students.update(value.decode("utf-8", "replace").strip() for value in named)
+    masked = sorted((student for student in students if len(student) >= _SHORTEST_MASKED), key=len)
+    if not masked:
+        return filename
+    # In one pass: what stands for a student is not searched again.
+    return re.sub("|".join(map(re.escape, reversed(masked))), "(student)", filename)
+
+
+def _tag_around(data: bytes, found: re.Match[bytes]) -> bytes:
+    before = re.split(rb"[<>]", data[max(0, found.start() - _TAG_BYTES) : found.start()])[-1]
+    after = re.split(rb"[<>]", data[found.end() : found.end() + _TAG_BYTES], maxsplit=1)[0]
+    return before + after
