@@ -14,6 +14,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from cli.options import Json, KafkaAddress, RedisAddress
+from cli.rebuild.commands import rebuild
+from cli.rejected.commands import rejected
 from cli.state import StateFolder
 from schemas.errors import DependencyUnavailable, InvalidInput, ScoreStreamError
 
@@ -27,16 +30,9 @@ entities = typer.Typer(help="The organization directory.", no_args_is_help=True)
 topics = typer.Typer(help="Kafka topics.", no_args_is_help=True)
 app.add_typer(entities, name="entities")
 app.add_typer(topics, name="topics")
+app.add_typer(rejected, name="rejected")
+app.add_typer(rebuild, name="rebuild")
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program, and nothing else.")]
-KafkaAddress = Annotated[
-    str | None,
-    typer.Option("--kafka", envvar="SCORES_KAFKA", help="HOST:PORT; default: the running local stack."),
-]
-RedisAddress = Annotated[
-    str | None,
-    typer.Option("--redis", envvar="SCORES_REDIS_URL", help="Redis URL; default: the running local stack."),
-]
 GatewayAddress = Annotated[
     str | None,
     typer.Option("--gateway", envvar="SCORES_GATEWAY_URL", help="Default: the running local stack."),
@@ -53,6 +49,13 @@ Partitions = Annotated[
     int, typer.Option(min=1, max=1024, help="Partitions of the results topic, when it is created.")
 ]
 
+Workers = Annotated[
+    int,
+    typer.Option(
+        min=1, max=64, help="Worker processes, which share the partitions; restarted when they end."
+    ),
+]
+
 
 @app.command()
 def up(
@@ -60,11 +63,12 @@ def up(
     redis: RedisChoice = "embedded",
     port: Port = None,
     partitions: Partitions = 8,
+    workers: Workers = 1,
 ) -> None:
     """Run the stack on this machine: broker, store, stream worker, gateway. Ctrl-C stops it."""
     from cli.up import run_up
 
-    _run(lambda: run_up(kafka=kafka, redis=redis, port=port, partitions=partitions))
+    _run(lambda: run_up(kafka=kafka, redis=redis, port=port, partitions=partitions, workers=workers))
 
 
 @app.command()
@@ -90,8 +94,13 @@ def demo(
 
 
 @app.command()
-def streams() -> None:
-    """Run a stream worker (settings from the environment, see .env.example)."""
+def streams(workers: Workers = 1) -> None:
+    """Run a stream worker, or several (settings from the environment, see .env.example)."""
+    if workers > 1:
+        from cli.workers import run_workers
+
+        _run(lambda: run_workers(workers, os.environ))
+        return
     from streams.__main__ import main as run
 
     raise typer.Exit(run())
@@ -266,6 +275,31 @@ def show(
             as_json=as_json,
         )
     )
+
+
+@app.command()
+def tables(
+    partitions: Annotated[
+        bool, typer.Option("--partitions", help="Also each partition, with its owner.")
+    ] = False,
+    kafka: KafkaAddress = None,
+    redis: RedisAddress = None,
+    as_json: Json = False,
+) -> None:
+    """Show the tables in Redis: how far they are, and how many bytes a result and a cell take."""
+    from cli.tables import show_tables
+
+    def run() -> int:
+        state = StateFolder()
+        running = state.running()
+        return show_tables(
+            state.address(redis, "redis_url", "--redis URL"),
+            kafka or (running.kafka if running is not None else None),
+            partitions=partitions,
+            as_json=as_json,
+        )
+
+    _run(run)
 
 
 @app.command()

@@ -16,10 +16,11 @@ from cli.local_stack import LocalStack
 from cli.simulator.county import plan_county
 from cli.simulator.options import SeasonOptions
 from cli.simulator.production import Progress, SeasonRun, run_season
+from cli.stop_signals import stop_signals
 from cli.stored_cells import stored_cells
 from cli.supervisor import wait_until
 from cli.tokens import issue_token
-from cli.up import places_table, start_stack, stop_signals
+from cli.up import places_table, start_stack
 from cli.verify import print_comparison, wait_until_equal
 from gateway.permissions import READER_ROLE
 from schemas.assessments import load_registry

@@ -14,14 +14,14 @@ from typing import Final
 
 import msgspec
 from redis import Redis
-from redis.exceptions import RedisError
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from cli.stores import opened_store
 from gateway.kafka import KafkaPublisher, OutgoingRecord
-from schemas.errors import DependencyUnavailable, InvalidInput
+from schemas.errors import InvalidInput
 from schemas.events import (
     ORGANIZATION_TYPE,
     OrganizationEntry,
@@ -64,7 +64,7 @@ def load_entities(
         )
     if len(missing) > _WARNINGS_SHOWN:
         quiet.print(Text(f"{len(missing) - _WARNINGS_SHOWN} more districts are not in the files."))
-    with _asked(redis_url) as redis:
+    with opened_store(redis_url) as redis:
         with _progress(quiet, "Publishing", len(entries)) as advance:
             asyncio.run(_publish(entries, bootstrap, advance))
         with _progress(quiet, "Storing", len(entries)) as advance:
@@ -143,20 +143,6 @@ def _not_stored(redis: Redis, entries: Entries, codes: list[str]) -> list[str]:
             if entry is None or decode_organization(entry) != entries[code]
         ]
     return missing
-
-
-@contextmanager
-def _asked(redis_url: str) -> Iterator[Redis]:
-    try:
-        with Redis.from_url(redis_url, socket_connect_timeout=5, socket_timeout=10) as redis:
-            redis.ping()
-            yield redis
-    except ValueError as error:
-        raise InvalidInput(f"'{redis_url}' is not the address of a Redis: {error}") from None
-    except (RedisError, OSError) as error:
-        raise DependencyUnavailable(
-            f"Redis at {redis_url.rsplit('@', 1)[-1]} does not answer: {error}"
-        ) from None
 
 
 @contextmanager

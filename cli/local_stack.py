@@ -51,6 +51,7 @@ class LocalStack:
     Args:
         kafka: ``embedded``, ``local`` or ``host:port``.
         redis: ``embedded`` or a URL.
+        workers: how many stream workers share the partitions.
         tell: receives a line about each step.
     """
 
@@ -61,6 +62,7 @@ class LocalStack:
         redis: str,
         gateway_port: int | None = None,
         partitions: int = 8,
+        workers: int = 1,
         state: StateFolder | None = None,
         tell: Tell = lambda line: None,
     ) -> None:
@@ -68,6 +70,7 @@ class LocalStack:
         self._redis_option = redis
         self._gateway_port = gateway_port
         self._partitions = partitions
+        self._workers = workers
         self._tell = tell
         self.state = state or StateFolder()
         self.issuer = development_issuer(self.state)
@@ -106,13 +109,14 @@ class LocalStack:
             "SCORES_TOKEN_ISSUER": DEVELOPMENT_ISSUER,
             "SCORES_TOKEN_AUDIENCE": DEVELOPMENT_AUDIENCE,
             "SCORES_ENVIRONMENT": "development",
-            # The embedded broker lets every fetch wait its full time, and a member that rejoins its session time; a
-            # commit during that wait would make it rejoin once more.
+            # The embedded broker lets every fetch wait its full time, and a member that rejoins its session time (twice
+            # that with static membership); a commit during that wait would make it rejoin once more.
             **(
                 {
                     "SCORES_FETCH_WAIT_MS": "20",
                     "SCORES_SESSION_TIMEOUT_SECONDS": "4",
                     "SCORES_COMMIT_SECONDS": "0",
+                    "SCORES_STATIC_MEMBERSHIP": "no",
                 }
                 if self._kafka_option == EMBEDDED
                 else {}
@@ -141,7 +145,7 @@ class LocalStack:
         self.gateway_url = f"http://127.0.0.1:{self._port()}"
         for name, command in COMMANDS.items():
             self._tell(f"Starting {name}")
-            process = Supervised(name, command[1:], self.environment, self._logs)
+            process = Supervised(name, [*command[1:], *self._more_of(name)], self.environment, self._logs)
             self.processes.append(process)
             process.start()
         self._await_ready()
@@ -154,6 +158,9 @@ class LocalStack:
             for process in self.processes
         ]
         self.state.announce(Running(os.getpid(), self.kafka, self.redis_url, self.gateway_url))
+
+    def _more_of(self, name: str) -> list[str]:
+        return ["--workers", str(self._workers)] if name == "streams" and self._workers > 1 else []
 
     def _start_kafka(self) -> None:
         wanted = topics(self._partitions)

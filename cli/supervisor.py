@@ -32,6 +32,7 @@ class Supervised:
         self.name = name
         self.log = logs / f"{name}.log"
         self.restarts = 0
+        self.faults = 0  # ends in a row, without running steadily in between
         self._arguments = arguments
         self._environment = {**os.environ, **environment}
         self._child: Child | None = None
@@ -42,7 +43,7 @@ class Supervised:
     def start(self) -> None:
         """Start it with this very interpreter, wherever PATH points."""
         command = [sys.executable, "-m", "cli", *self._arguments]
-        self._child = Child(self.name, command, cwd=Path.cwd(), log=self.log, env=self._environment)
+        self._child = self._spawn(command)
         self._started = time.monotonic()
 
     @property
@@ -54,6 +55,11 @@ class Supervised:
     def beyond_help(self) -> bool:
         """Whether it ended because its settings are wrong."""
         return self._child is not None and self._child.exit_status == _WRONG_SETTINGS
+
+    @property
+    def exit_status(self) -> int | None:
+        """How it ended; None while it runs, or waits to be started again."""
+        return None if self._child is None else self._child.exit_status
 
     def failure(self) -> Exception:
         """Why it does not run, with the last lines of its log."""
@@ -72,10 +78,11 @@ class Supervised:
         if self._child.running or self.beyond_help:
             return None
         steady = now - self._started > _STEADY_SECONDS
+        self.faults = 1 if steady else self.faults + 1
         self._pause_seconds = (
             _FIRST_PAUSE_SECONDS if steady else min(self._pause_seconds * 2, _LONGEST_PAUSE_SECONDS)
         )
-        message = f"{self._child.failure('ended')}\n{self.name} starts again in {self._pause_seconds:g} s"
+        message = f"{self._how_it_ended(self._child)}\n{self.name} starts again in {self._pause_seconds:g} s"
         self._child, self._restart_at = None, now + self._pause_seconds
         return message
 
@@ -88,6 +95,12 @@ class Supervised:
         """Wait for its end until the deadline, then kill it."""
         if self._child is not None and not self._child.wait(max(0.0, deadline_monotonic - time.monotonic())):
             self._child.stop(0.0)
+
+    def _spawn(self, command: Sequence[str]) -> Child:
+        return Child(self.name, command, cwd=Path.cwd(), log=self.log, env=self._environment)
+
+    def _how_it_ended(self, child: Child) -> str:
+        return str(child.failure("ended"))
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, watched: Sequence[Supervised] = ()) -> bool:

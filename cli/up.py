@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from rich.console import Console
 from rich.table import Table
 
 from cli.local_stack import LocalStack
 from cli.stack_options import kafka_option, redis_option
+from cli.stop_signals import stop_signals
 from cli.tokens import issue_token
 from gateway.permissions import IMPORT_ROLE, READER_ROLE
 from schemas.identifiers import STATE
 
 
-def run_up(*, kafka: str, redis: str, port: int | None, partitions: int) -> int:
+def run_up(*, kafka: str, redis: str, port: int | None, partitions: int, workers: int) -> int:
     """Run until Ctrl-C or SIGTERM."""
     console = Console(stderr=True)
     with (
         stop_signals() as stop,
-        start_stack(console, kafka=kafka, redis=redis, port=port, partitions=partitions) as stack,
+        start_stack(
+            console, kafka=kafka, redis=redis, port=port, partitions=partitions, workers=workers
+        ) as stack,
     ):
         console.print(places_table(stack))
         token = issue_token(
@@ -42,13 +40,16 @@ def run_up(*, kafka: str, redis: str, port: int | None, partitions: int) -> int:
     return 0
 
 
-def start_stack(console: Console, *, kafka: str, redis: str, port: int | None, partitions: int) -> LocalStack:
+def start_stack(
+    console: Console, *, kafka: str, redis: str, port: int | None, partitions: int, workers: int = 1
+) -> LocalStack:
     """A stack that shows its steps; enter it to start it."""
     return LocalStack(
         kafka=kafka_option(kafka),
         redis=redis_option(redis),
         gateway_port=port,
         partitions=partitions,
+        workers=workers,
         tell=lambda line: console.print(f"[dim]{line}[/dim]"),
     )
 
@@ -61,23 +62,3 @@ def places_table(stack: LocalStack) -> Table:
     for place in stack.places:
         table.add_row(place.what, place.where, place.note)
     return table
-
-
-@contextmanager
-def stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; the second signal acts as usual."""
-    stop = threading.Event()
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-
-    def on_signal(number: int, _frame: object) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in numbers:
-        signal.signal(number, on_signal)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

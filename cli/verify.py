@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -206,19 +206,22 @@ def print_comparison(console: Console, comparison: Comparison, directory: Direct
         return
     if comparison.differences:
         title = f"{len(comparison.differences):,} differences from the expectation"
-        console.print(_table(title, "expected", comparison.differences, directory))
+        console.print(differences_table(title, "expected", "found", comparison.differences, directory))
     if comparison.contradictions:
         title = f"{len(comparison.contradictions):,} figures that are not the sum of the organizations below"
-        console.print(_table(title, "sum below", comparison.contradictions, directory))
+        console.print(differences_table(title, "sum below", "found", comparison.contradictions, directory))
 
 
-def _table(title: str, wanted: str, differences: list[Difference], directory: Directory) -> Table:
+def differences_table(
+    title: str, wanted: str, found: str, differences: Sequence[Difference], directory: Directory
+) -> Table:
+    """The first differences, under these headings for what was expected and what was found."""
     first = f"; the first {_SHOWN}" if len(differences) > _SHOWN else ""
     table = Table(title=title + first, title_justify="left")
     for heading in ("organization", "test", "grade", "figure"):
         table.add_column(heading, overflow="fold")
     table.add_column(wanted, justify="right")
-    table.add_column("found", justify="right")
+    table.add_column(found, justify="right")
     for difference in differences[:_SHOWN]:
         _, test, grade = cell_name(difference.cell)
         organization = OrganizationId(difference.organization)

@@ -54,6 +54,9 @@ class Listener(Protocol):
     def entered(self, state: TablesState) -> None:
         """The tables came or went."""
 
+    def turned_stale(self, stale: bool) -> None:
+        """Older results are missing from now on; or are no longer missing, and told."""
+
 
 class _ServingChanged(ScoreStreamError):
     """Another generation, or another number of partitions, is served from now on."""
@@ -72,13 +75,24 @@ class Following:
         self._positions: list[bytes | None] = []
         self._reached_ms: list[int] = []  # by partition: every change up to then was told
         self._complete_ms: list[int | None] = []
+        self._incomplete: list[bool] = []  # by partition: what was told is still without older results
+        self._said_stale = False
 
     def reached_ms(self) -> int:
         """Every change up to this time (Redis time) was told to the listener."""
         return min(self._reached_ms)
 
+    def stale(self) -> bool:
+        """Whether what was told is incomplete: some tables are still being built from the log."""
+        return any(self._incomplete)
+
     def complete_ms(self) -> int | None:
-        """The time before which everything produced was applied and told; None until every partition has said so."""
+        """The time before which everything produced was applied and told; None until every partition has said so.
+
+        None also while stale: then there is no such time.
+        """
+        if self.stale():
+            return None
         known = [moment for moment in self._complete_ms if moment is not None]
         return min(known) if len(known) == len(self._complete_ms) else None
 
@@ -126,9 +140,11 @@ class Following:
             self._positions = positions
             self._reached_ms = [read.read_ms for read in reads]
             self._complete_ms = [None] * serving.partitions
+            self._incomplete = [read.incomplete for read in reads]
             self._listener.lost()
         for partition, read in enumerate(reads):
             self._take_in(partition, read)
+        self._say_if_stale()
         self._pause_seconds = _SHORTEST_PAUSE_SECONDS
         self._enter(TablesState.LIVE)
         logger.info(
@@ -147,6 +163,9 @@ class Following:
                 more = read.more
 
     def _take_in(self, partition: int, read: Notices) -> None:
+        if read.incomplete:
+            self._incomplete[partition] = True
+            self._say_if_stale()  # before anything is told of it
         lost = read.gap
         for packed in read.packed:
             try:
@@ -160,6 +179,16 @@ class Following:
         if not read.more:
             self._reached_ms[partition] = read.read_ms
             self._complete_ms[partition] = read.complete_ms
+            self._incomplete[partition] = read.incomplete
+            self._say_if_stale()
+
+    def _say_if_stale(self) -> None:
+        if self.stale() is not self._said_stale:
+            self._said_stale = self.stale()
+            logger.info(
+                "tables are %s", "incomplete, being built from the log" if self._said_stale else "whole"
+            )
+            self._listener.turned_stale(self._said_stale)
 
     async def _watch(self, serving: Serving) -> None:
         while True:

@@ -16,7 +16,7 @@ import logging
 import random
 import time
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from redis.exceptions import RedisError
 
@@ -38,6 +38,14 @@ SNAPSHOT_SECONDS: Final = 0.25  # how long newcomers share one; a herd after a d
 _BUILDS_AT_ONCE: Final = 16
 _RETRY_TICK_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 0.25  # beyond that a screen no longer looks live
+
+
+class Told(NamedTuple):
+    """How far subscribers were told the tables."""
+
+    complete_ms: int | None
+    as_of_ms: int | None
+    stale: bool
 
 
 class TablesAway(DependencyUnavailable):
@@ -72,7 +80,7 @@ class Hub:
         self._dirty: dict[OrganizationId, set[CellField]] = {}
         self._dirty_since = 0.0
         self._work = asyncio.Event()
-        self._told: tuple[int | None, int | None] = (None, None)  # complete, as of
+        self._told = Told(None, None, stale=False)
 
     @property
     def state(self) -> TablesState:
@@ -87,7 +95,7 @@ class Hub:
     @property
     def complete_ms(self) -> int | None:
         """The time before which everything produced is in what subscribers were sent."""
-        return self._told[0]
+        return self._told.complete_ms
 
     async def run(self) -> None:
         """Follow the tables and deliver what changes, until cancelled."""
@@ -142,7 +150,11 @@ class Hub:
 
     def progress(self) -> bytes | None:
         """The latest progress frame; None until the tables were read once."""
-        return progress_frame(*self._told, live=self.state is TablesState.LIVE) if self._told[1] else None
+        told = self._told
+        if told.as_of_ms is None:
+            return None
+        live = self.state is TablesState.LIVE
+        return progress_frame(told.complete_ms, told.as_of_ms, live=live, stale=told.stale)
 
     # What ``Following`` tells.
 
@@ -179,6 +191,15 @@ class Hub:
             subscriber.wake()
         self._tell_progress()
 
+    def turned_stale(self, stale: bool) -> None:
+        """Say so at once; that all is there, not before it is delivered."""
+        self._metrics.tables_stale.set(stale)
+        if stale:
+            self._told = Told(None, self._told.as_of_ms, stale=True)
+        else:
+            self._note_progress()
+        self._tell_progress()
+
     # Delivering.
 
     async def _tick_when_needed(self) -> None:
@@ -204,9 +225,9 @@ class Hub:
         if not self._dirty or serving is None:
             return
         dirty, self._dirty = self._dirty, {}
-        since, told = self._dirty_since, (self._following.complete_ms(), self._following.reached_ms())
+        since, told = self._dirty_since, self._reached()
         self._tick += 1
-        batch = Batch(self._tick, sse.Cursor(serving.generation, told[1]))
+        batch = Batch(self._tick, sse.Cursor(serving.generation, self._following.reached_ms()), told.stale)
         wanted = [(organization, sorted(names)) for organization, names in dirty.items()]
         try:
             found = await self._tables.read_cells(serving, wanted)
@@ -221,7 +242,12 @@ class Hub:
         for (organization, _), cells in zip(wanted, found, strict=True):
             for feed in self._feeds.of(organization):
                 self._deliver_to(feed, cells, batch)
-        self._told = told
+        was_stale = self._told.stale
+        if told.stale or not self._following.stale():  # otherwise it became stale meanwhile, which was said
+            self._told = told
+        self._note_progress()
+        if was_stale and not self._told.stale:
+            self._tell_progress()
         self._metrics.fanout_seconds.observe(time.monotonic() - since)
 
     def _deliver_to(self, feed: Feed, cells: Mapping[CellField, MergedCell], batch: Batch) -> None:
@@ -247,14 +273,18 @@ class Hub:
     def _note_progress(self) -> None:
         """What was read is also what was told, as long as nothing waits to be delivered."""
         if not self._dirty and self._ticks_finished == self._tick:
-            self._told = (self._following.complete_ms(), self._following.reached_ms())
+            self._told = self._reached()
+
+    def _reached(self) -> Told:
+        following = self._following
+        return Told(following.complete_ms(), following.reached_ms(), following.stale())
 
     def _tell_progress(self) -> None:
         frame = self.progress()
         if frame is None:
             return
-        if self._told[0] is not None:
-            self._metrics.watermark.set(self._told[0] / 1000)
+        if self._told.complete_ms is not None:
+            self._metrics.watermark.set(self._told.complete_ms / 1000)
         for subscriber in self._subscribers:
             subscriber.report(frame)
 
@@ -273,6 +303,7 @@ class Hub:
         if serving is None or self.organizations is None:
             raise TablesAway("the tables have not been read yet")
         cursor = sse.Cursor(serving.generation, self._following.reached_ms())
+        stale = self._following.stale()
         async with self._builds:
             cells = await self._tables.read_organization(serving, view.organization)
         if self._following.serving is not serving:
@@ -287,6 +318,7 @@ class Hub:
                 name: self._renderer.image(name, merged, view.visibility) for name, merged in cells.items()
             },
             organization=self.organizations.summary(view.organization),
+            stale=stale or self._following.stale(),
         )
 
     def _keep_a_moment(self, feed: Feed, task: asyncio.Task[Snapshot]) -> None:

@@ -62,6 +62,7 @@ class Batch:
 
     tick: int
     cursor: sse.Cursor
+    stale: bool = False  # older results are still missing from the tables
     frames: dict[tuple[Patch, ...], bytes] = field(default_factory=dict)
 
 
@@ -100,6 +101,7 @@ class Snapshot:
     read_monotonic: float
     cells: Mapping[CellField, CellImage]
     organization: OrganizationSummary
+    stale: bool = False  # older results were still missing from the tables
     fragment: bytes = b""
 
     def __post_init__(self) -> None:
@@ -165,17 +167,19 @@ def put_frames(snapshots: Sequence[Snapshot]) -> list[bytes]:
     connection that breaks between two has not got everything up to it.
     """
     frames: list[bytes] = []
+    stale = any(snapshot.stale for snapshot in snapshots)
     for start, end in _chunks([len(snapshot.fragment) for snapshot in snapshots]):
         some = snapshots[start:end]
         cursor = min((snapshot.cursor for snapshot in snapshots), key=lambda cursor: cursor.milliseconds)
-        data = put_data([snapshot.fragment for snapshot in some], cursor)
+        data = put_data([snapshot.fragment for snapshot in some], cursor, stale=stale)
         frames.append(sse.frame("put", data, event_id=str(cursor) if end == len(snapshots) else None))
     return frames
 
 
-def put_data(fragments: Sequence[bytes], cursor: sse.Cursor) -> bytes:
+def put_data(fragments: Sequence[bytes], cursor: sse.Cursor, *, stale: bool) -> bytes:
     """The body of a put, and of the answer to a plain GET."""
-    return b'{"preliminary":true,"generation":"%s","as_of":"%s","organizations":[%s]}' % (
+    return b'{%s,"generation":"%s","as_of":"%s","organizations":[%s]}' % (
+        _caution(stale),
         cursor.generation.encode(),
         rfc3339(cursor.milliseconds).encode(),
         b",".join(fragments),
@@ -188,7 +192,8 @@ def patch_frame(patches: Sequence[Patch]) -> bytes:
     key = tuple(patches)
     made = batch.frames.get(key)
     if made is None:
-        data = b'{"preliminary":true,"as_of":"%s","organizations":[%s]}' % (
+        data = b'{%s,"as_of":"%s","organizations":[%s]}' % (
+            _caution(batch.stale),
             rfc3339(batch.cursor.milliseconds).encode(),
             b",".join(patch.fragment() for patch in patches),
         )
@@ -198,14 +203,26 @@ def patch_frame(patches: Sequence[Patch]) -> bytes:
     return made
 
 
-def progress_frame(complete_ms: int | None, as_of_ms: int | None, *, live: bool) -> bytes:
-    """How far the data are complete and how far they were read; ``live`` is false while the tables are away."""
+def progress_frame(
+    complete_ms: int | None, as_of_ms: int | None, *, live: bool, stale: bool = False
+) -> bytes:
+    """How far the data are complete and how far they were read.
+
+    ``live`` is false while the tables are away; ``stale`` is there, and true, while older results are missing from them.
+    """
     data = {
         "complete": None if complete_ms is None else rfc3339(complete_ms),
         "as_of": None if as_of_ms is None else rfc3339(as_of_ms),
         "live": live,
     }
+    if stale:
+        data["stale"] = True
     return sse.frame("progress", _encode(data))
+
+
+def _caution(stale: bool) -> bytes:
+    """What every message with figures begins with."""
+    return b'"preliminary":true,"stale":true' if stale else b'"preliminary":true'
 
 
 def _chunks(sizes: Sequence[int]) -> Iterable[tuple[int, int]]:

@@ -36,7 +36,7 @@ class OutgoingRecord:
     """One record to produce; records of the same topic and key stay in order."""
 
     topic: str
-    key: bytes
+    key: bytes | None
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = ()
 

@@ -45,6 +45,11 @@ class Metrics:
         self.tables_live = Gauge(
             "scores_gateway_tables_live", "1 while changes are followed", registry=self.registry
         )
+        self.tables_stale = Gauge(
+            "scores_gateway_tables_stale",
+            "1 while the figures are incomplete, because tables are still being built from the log",
+            registry=self.registry,
+        )
         self.watermark = Gauge(
             "scores_gateway_watermark_timestamp_seconds",
             "Time up to which results are complete, as subscribers are told",

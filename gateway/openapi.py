@@ -13,12 +13,17 @@ from schemas.figures import Figures
 _CDS: Final = {"type": "string", "pattern": "^[0-9]{14}$", "examples": ["19647330000000"]}
 _TIME: Final = {"type": "string", "format": "date-time"}
 _NULLABLE_TIME: Final = {"type": ["string", "null"], "format": "date-time"}
+_STALE: Final = {
+    "const": True,
+    "description": "Incomplete: the figures are being built anew from the log. Absent when they are whole.",
+}
 _PRELIMINARY: Final = {"const": True, "description": "Unreleased figures; they change daily."}
 
 _STREAM_TEXT: Final = """\
 Server-sent events. `put` replaces all that you have of the organizations it names; `patch` brings changed cells, absolute
 and versioned: take a cell when its `version` or its `changed` is later than what you have. `results: 0` means that the
-last result moved away. `progress` says up to when the data are complete. `bye` ends the stream; come back after
+last result moved away. `progress` says up to when the data are complete. `stale`, in the latest of these three, means
+that older results are still missing: the figures are being built anew. `bye` ends the stream; come back after
 `retry_ms` unless `reconnect` is false. Streams live ten minutes, more or less; reconnecting with `Last-Event-ID` brings
 what changed since, or a `put`."""
 
@@ -246,6 +251,7 @@ def _schemas() -> dict[str, Any]:
     )
     put = {
         "preliminary": _PRELIMINARY,
+        "stale": _STALE,
         "generation": {"type": "string"},
         "as_of": _TIME,
         "organizations": {"type": "array", "items": {"$ref": "#/components/schemas/Organization"}},
@@ -257,12 +263,18 @@ def _schemas() -> dict[str, Any]:
         "Patch": _object(
             {
                 "preliminary": _PRELIMINARY,
+                "stale": _STALE,
                 "as_of": _TIME,
                 "organizations": {"type": "array", "items": _object({"id": _CDS, "cells": cells})},
             }
         ),
         "Progress": _object(
-            {"complete": _NULLABLE_TIME, "as_of": _NULLABLE_TIME, "live": {"type": "boolean"}}
+            {
+                "complete": _NULLABLE_TIME,
+                "as_of": _NULLABLE_TIME,
+                "live": {"type": "boolean"},
+                "stale": _STALE,
+            }
         ),
         "Bye": _object(
             {
@@ -312,7 +324,8 @@ def _schemas() -> dict[str, Any]:
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties)}
+    required = [name for name, schema in properties.items() if schema is not _STALE]
+    return {"type": "object", "properties": properties, "required": required}
 
 
 def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:

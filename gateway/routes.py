@@ -86,17 +86,18 @@ async def aggregates(request: Request) -> Response:
     shown = snapshot.shown(wanted)
     if as_csv:
         return Response(
-            _csv(snapshot.organization, shown),
+            _csv(snapshot.organization, shown, stale=snapshot.stale),
             media_type="text/csv; charset=utf-8",
             headers={
                 **_PRIVATE,
                 "Content-Disposition": f'inline; filename="preliminary-{snapshot.organization.id}.csv"',
             },
         )
-    complete = gateway.hub.complete_ms
-    body = put_data([whole_fragment(snapshot.organization, shown)], snapshot.cursor)[
-        :-1
-    ] + b',"complete":%s}' % msgspec.json.encode(None if complete is None else rfc3339(complete))
+    complete = None if snapshot.stale else gateway.hub.complete_ms
+    body = put_data([whole_fragment(snapshot.organization, shown)], snapshot.cursor, stale=snapshot.stale)
+    body = body[:-1] + b',"complete":%s}' % msgspec.json.encode(
+        None if complete is None else rfc3339(complete)
+    )
     return Response(body, media_type="application/json", headers=_PRIVATE)
 
 
@@ -185,13 +186,13 @@ def _wants_csv(form: str | None, accept: str) -> bool:
     return form == "csv"
 
 
-def _csv(organization: OrganizationSummary, shown: Sequence[CellImage]) -> str:
+def _csv(organization: OrganizationSummary, shown: Sequence[CellImage], *, stale: bool) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(FIGURES_HEADER)
+    writer.writerow([*FIGURES_HEADER, "stale"])
     for image in shown:
         row = figures_row(organization.id, organization.name, _decode_figures(image.encoded))
-        writer.writerow([_harmless(value) for value in row])
+        writer.writerow([*(_harmless(value) for value in row), "true" if stale else "false"])
     return text.getvalue()
 
 

@@ -105,7 +105,7 @@ class Stream:
             self.metrics.resumes.labels("put").inc()
             return None
         self.metrics.resumes.labels("patch").inc()
-        batch = Batch(tick=0, cursor=upto)
+        batch = Batch(tick=0, cursor=upto, stale=any(snapshot.stale for snapshot in snapshots))
         since = self.cursor.milliseconds - RESUME_MARGIN_MS
         changed = [patch for snapshot in snapshots if (patch := snapshot.changed_after(since, batch))]
         return [Frame("patch", patch_frame(changed))] if changed else []

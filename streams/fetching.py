@@ -265,13 +265,13 @@ class Fetcher:
         if wanted < first:
             raise LogGap(
                 f"{message.topic()}/{message.partition()} stands at {wanted}, but the log begins at {first}. Records are "
-                "missing: retention has deleted what was not read yet. Rebuild with `scores rebuild` from what is left, or "
-                "restore the topic, before anybody trusts these figures"
+                "missing: retention has deleted what was not read yet. Restore the topic, or "
+                "build the tables with `scores rebuild --from-what-is-left`"
             )
         if wanted > end:
             raise LogReplaced(
                 f"{message.topic()}/{message.partition()} stands at {wanted}, but the log ends at {end}: the topic was deleted "
-                "and created again, or truncated. Restore the topic, or start with an empty Redis"
+                "and created again, or truncated. Restore the topic, or build the tables from the new one with `scores rebuild --new-log`"
             )
         self._stuck.add(partition)
 

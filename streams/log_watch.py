@@ -72,7 +72,7 @@ class LogWatch:
             if end < positions[number]:
                 raise LogReplaced(
                     f"{EXAM_RESULTS}/{number} ends at {end}, but its tables stand at {positions[number]}: the topic was deleted "
-                    "and created again, or truncated. Restore the topic, or start with an empty Redis"
+                    "and created again, or truncated. Restore the topic, or build the tables from the new one with `scores rebuild --new-log`"
                 )
         return ends
 
@@ -115,7 +115,7 @@ class LogWatch:
         if identity != self._log.identity:
             raise LogReplaced(
                 f"{EXAM_RESULTS} is now log {identity}, and was {self._log.identity} when this worker started: it was "
-                "deleted and created again. Restore the topic, or start with an empty Redis"
+                "deleted and created again. Restore the topic, or build the tables from the new one with `scores rebuild --new-log`"
             )
         if partitions != self._log.partitions:
             raise PartitionsChanged(

@@ -72,6 +72,18 @@ class FakeWorker:
         for partition in range(self.partitions):
             self.redis.hset(self._keys(partition).position, "complete_ms", milliseconds)
 
+    def stand_at(self, offset: int, *, catch_up: int, partition: int = 0) -> None:
+        """Say where a partition stands, and where it will have caught up with the log."""
+        position = self._keys(partition).position
+        self.redis.hset(position, mapping={"next": offset, "catch_up": catch_up})
+
+    def lose(self, partition: int) -> None:
+        """Lose all tables of a partition, as a cluster does whose master comes back empty."""
+        for key in self.redis.scan_iter(match=f"{{{self.generation}.{partition}}}:*"):
+            self.redis.delete(key)
+        for name in [name for name in self._cells if name[0] == partition]:
+            del self._cells[name]
+
     def apply(
         self,
         school: str,

@@ -16,13 +16,13 @@ from functools import partial
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
-from redis import Redis, RedisError
 
 from cli.simulator.county import County, plan_county
 from cli.simulator.expectation import Expectation
 from cli.simulator.options import Kind, SeasonOptions, SimulatedRecord
 from cli.simulator.recount import Recount
 from cli.simulator.season import Season
+from cli.stores import opened_store
 from schemas.assessments import Registry, load_registry
 from schemas.errors import DependencyUnavailable
 from schemas.events import (
@@ -250,22 +250,16 @@ def _directory_known(
     """Whether all entries are in Redis; False when stopped. Results of unknown schools would be refused."""
     codes = [entry.cds for entry in entries]
     deadline = time.monotonic() + seconds
-    known = 0
-    try:
-        with Redis.from_url(redis_url) as redis:
-            while not stop.is_set():
-                known = sum(value is not None for value in redis.hmget(ORGANIZATIONS, codes))
-                if known == len(codes):
-                    return True
-                if time.monotonic() > deadline:
-                    raise DependencyUnavailable(
-                        f"after {seconds:g} s the directory in Redis has {known} of {len(codes)} organizations; is a "
-                        "stream worker running? Start one with `scores streams`, or the whole stack with `scores up`"
-                    )
-                sender.report("organizations")
-                stop.wait(_POLL_SECONDS)
-    except RedisError as error:
-        raise DependencyUnavailable(
-            f"Redis does not answer: {error}; start the stack with `scores up`"
-        ) from error
+    with opened_store(redis_url) as redis:
+        while not stop.is_set():
+            known = sum(value is not None for value in redis.hmget(ORGANIZATIONS, codes))
+            if known == len(codes):
+                return True
+            if time.monotonic() > deadline:
+                raise DependencyUnavailable(
+                    f"after {seconds:g} s the directory in Redis has {known} of {len(codes)} organizations; is a "
+                    "stream worker running? Start one with `scores streams`, or the whole stack with `scores up`"
+                )
+            sender.report("organizations")
+            stop.wait(_POLL_SECONDS)
     return False

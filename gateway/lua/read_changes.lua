@@ -2,13 +2,16 @@
 --
 -- KEYS: changes, position
 -- ARGV: last known entry ('' for none: start at the newest), how many at most
--- Returns: server time in ms, complete_ms ('' when none yet), 'start' | 'read' | 'gap', entry to go on from, notices
+-- Returns: server time in ms, complete_ms ('' when none yet), 'start' | 'read' | 'gap', entry to go on from, notices,
+--   whether the partition is claimed (1, 0), next offset ('' when nothing was applied), catch_up ('' when none)
 local changes, position = KEYS[1], KEYS[2]
 local last, limit = ARGV[1], tonumber(ARGV[2])
 
 local time = redis.call('TIME')
 local now_ms = string.format('%d', time[1] * 1000 + math.floor(time[2] / 1000))
-local complete_ms = redis.call('HGET', position, 'complete_ms') or ''
+local stored = redis.call('HMGET', position, 'complete_ms', 'next', 'catch_up')
+local complete_ms = stored[1] or ''
+local claimed, next_offset, catch_up = redis.call('EXISTS', position), stored[2] or '', stored[3] or ''
 
 -- The last entry we know must still be there: when it was trimmed away, or the server came back with an older state,
 -- entries may have gone that we never saw. A short stream that we knew as empty has lost nothing yet.
@@ -21,7 +24,8 @@ end
 if not known then
   local newest = redis.call('XREVRANGE', changes, '+', '-', 'COUNT', 1)
   local outcome = last == '' and 'start' or 'gap'
-  return {now_ms, complete_ms, outcome, newest[1] and newest[1][1] or '0-0', {}}
+  local go_on = newest[1] and newest[1][1] or '0-0'
+  return {now_ms, complete_ms, outcome, go_on, {}, claimed, next_offset, catch_up}
 end
 
 local notices = {}
@@ -32,4 +36,4 @@ if found then
     notices[#notices + 1] = entry[2][2]
   end
 end
-return {now_ms, complete_ms, 'read', last, notices}
+return {now_ms, complete_ms, 'read', last, notices, claimed, next_offset, catch_up}

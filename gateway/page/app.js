@@ -134,7 +134,9 @@ function follow() {
   const on = (kind, handle) =>
     source.addEventListener(kind, (event) => {
       page.last = Date.now();
-      handle(JSON.parse(event.data));
+      const message = JSON.parse(event.data);
+      if (kind !== "bye") showStale(message.stale === true);
+      handle(message);
     });
   on("put", (message) => {
     page.results.put(message);
@@ -150,7 +152,7 @@ function follow() {
     log(changes);
   });
   on("progress", (message) => {
-    page.complete = message.complete ?? page.complete;
+    page.complete = message.stale ? undefined : (message.complete ?? page.complete);
     setState(message.live ? "live" : "standing");
   });
   on("bye", (message) => {
@@ -193,6 +195,11 @@ function showConnection() {
   at("connection").dataset.state = state;
   at("connection-state").textContent = words[state];
   at("freshness").textContent = page.complete && state !== "signed-out" ? `complete as of ${time(page.complete)}` : "";
+}
+
+// The latest of put, patch and progress says whether older results are still missing.
+function showStale(stale) {
+  at("stale").hidden = !stale;
 }
 
 function draw(flash) {

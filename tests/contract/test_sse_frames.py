@@ -71,7 +71,7 @@ def emptied() -> Cell:
     return cell
 
 
-def snapshots() -> list[Snapshot]:
+def snapshots(*, stale: bool = False) -> list[Snapshot]:
     renderer = Renderer(assessment)
     cursor = sse.Cursor(Generation("g1"), NOON + 123)
     cells = {
@@ -80,13 +80,21 @@ def snapshots() -> list[Snapshot]:
     }
     names = {SCHOOL: "Cañon Elementary", DISTRICT: 'The "Birch Valley" Unified'}
     return [
-        Snapshot(view, cursor, 1, 0.0, cells, OrganizationSummary(view.organization, names[view], level))
+        Snapshot(
+            view,
+            cursor,
+            1,
+            0.0,
+            cells,
+            OrganizationSummary(view.organization, names[view], level),
+            stale=stale,
+        )
         for view, level in ((SCHOOL, "school"), (DISTRICT, "district"))
     ]
 
 
-def patch() -> bytes:
-    batch = Batch(2, sse.Cursor(Generation("g1"), NOON + 456))
+def patch(*, stale: bool = False) -> bytes:
+    batch = Batch(2, sse.Cursor(Generation("g1"), NOON + 456), stale)
     school, district = snapshots()
     return patch_frame(
         [Patch(SCHOOL, batch, school.cells), Patch(DISTRICT, batch, {ELA: district.cells[ELA]})]
@@ -101,9 +109,12 @@ FRAMES: dict[str, Callable[[], bytes]] = {
             [Snapshot(SCHOOL, sse.Cursor(Generation("g1"), NOON), 1, 0.0, {}, snapshots()[0].organization)]
         )
     ),
+    "put-stale": lambda: b"".join(put_frames(snapshots(stale=True))),
     "patch": patch,
+    "patch-stale": lambda: patch(stale=True),
     "progress": lambda: progress_frame(NOON, NOON + 500, live=True),
     "progress-away": lambda: progress_frame(None, NOON, live=False),
+    "progress-stale": lambda: progress_frame(None, NOON + 500, live=True, stale=True),
     "bye": lambda: sse.bye(sse.CloseReason.MAX_AGE, 5120),
     "bye-token-expired": lambda: sse.bye(sse.CloseReason.TOKEN_EXPIRED, 2000),
     "comments": lambda: sse.HEARTBEAT + sse.WARMING + sse.AWAY,

@@ -131,6 +131,20 @@ def test_freshness_is_always_in_sight(page: Page, gateway: GatewayProcess) -> No
     assert page.evaluate("document.getElementById('connection').dataset.state") == "live"
 
 
+def test_incomplete_figures_are_announced_until_they_are_whole(
+    page: Page, gateway: GatewayProcess, worker: FakeWorker
+) -> None:
+    open_page(page, gateway)
+    page.wait_for("document.getElementById('stale').hidden")
+    worker.stand_at(1, catch_up=5)
+    page.wait_for("!document.getElementById('stale').hidden")
+    assert "incomplete" in page.evaluate("document.getElementById('stale').innerText")
+    assert "complete as of" not in page.evaluate("document.getElementById('connection').innerText")
+    worker.stand_at(5, catch_up=5)
+    page.wait_for("document.getElementById('stale').hidden")
+    page.wait_for("document.getElementById('connection').innerText.includes('complete as of')")
+
+
 def test_a_school_is_found_and_chosen_with_the_keyboard(page: Page, gateway: GatewayProcess) -> None:
     open_page(page, gateway)
     page.evaluate("document.getElementById('school').focus()")

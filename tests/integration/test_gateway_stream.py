@@ -322,7 +322,8 @@ def test_aggregates_as_csv_say_preliminary_in_every_row(
     answer = client.get(f"/v1/aggregates/{SCHOOL}", **ask)  # type: ignore[arg-type]  # either of two arguments
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     rows = list(csv.DictReader(io.StringIO(answer.text)))
-    assert rows and tuple(rows[0]) == FIGURES_HEADER
+    assert rows and tuple(rows[0]) == (*FIGURES_HEADER, "stale")
+    assert {row["stale"] for row in rows} == {"false"}
     assert {row["preliminary"] for row in rows} == {"true"}
     assert {row["organization_name"] for row in rows} == {"Cedar Elementary"}
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 from faust.transport.drivers import aiokafka as driver
 from redis import Redis
 from stack import positions, running_worker, wait_for
 
-from cli.stack.embedded_kafka import EmbeddedKafka
+from cli.stack.embedded_kafka import EmbeddedKafka, Request
 from cli.stack.redis_server import EmbeddedRedis
 from schemas import topics
 from streams.transport import Consumer, Transport
@@ -49,7 +49,10 @@ def test_attributes_that_we_read_are_still_there() -> None:
     ):
         assert attribute in source, attribute
     assert "fetch_context" in inspect.getsource(SubscriptionState)
-    assert "fetcher_idle_time" in inspect.getsource(GroupCoordinator)
+    coordinator = inspect.getsource(GroupCoordinator)
+    for attribute in ("fetcher_idle_time", "_coordination_task", "_pending_exception"):
+        assert attribute in coordinator, attribute
+    assert "self._consumer" in inspect.getsource(driver.AIOKafkaConsumerThread)
 
 
 def test_worker_whose_position_fell_below_the_start_of_the_log_stops_loudly(tmp_path: Path) -> None:
@@ -94,3 +97,14 @@ def produce(kafka: EmbeddedKafka, count: int) -> None:
             topics.EXAM_RESULTS, key=b"key", value=f"not an event {number}".encode(), partition=0
         )
     assert producer.flush(10) == 0
+
+
+def test_worker_that_the_group_refuses_ends_instead_of_waiting_for_ever(tmp_path: Path) -> None:
+    """aiokafka stops joining after such an answer, and says so only to whoever fetches from it."""
+    wanted = {topic.name: topic.partitions for topic in topics.topics(PARTITIONS)}
+    with EmbeddedKafka(wanted) as kafka, EmbeddedRedis() as server:
+        kafka.push_request_errors(Request.SYNC_GROUP, [KafkaError.INVALID_REQUEST])
+        with running_worker(kafka.bootstrap_servers, server.url, tmp_path) as worker:
+            assert worker.wait(60), "it must end"
+            assert worker.exit_status == 1
+            assert "membership of the group broke down, starting again" in worker.log.read_text()

@@ -182,7 +182,7 @@ def test_worker_whose_tables_are_lost_stops_and_the_next_rebuilds_them_from_the_
         store.flushall()
         again = run_in_thread(lambda: produce_season(kafka, server))
         assert worker.wait(30), "a worker that writes into nothing must stop"
-        assert worker.exit_status == 1 and "has lost the tables" in worker.log.read_text()
+        assert worker.exit_status == 1 and "Redis has lost" in worker.log.read_text()
     # Many small batches: the directory must not queue behind results that wait for it.
     with running_worker(kafka.bootstrap_servers, server.url, tmp_path, SCORES_BATCH_RECORDS="10"):
         second = again.result()

@@ -1,0 +1,1 @@
+"""``scores rebuild``: new tables from the log, beside those that serve; compared with them; then in their place."""
