@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 _PROGRESS_MARGIN_MS = 500
 _COMMIT_LIMIT_SECONDS = 2.0
 # Batches between fetching and applying, each of up to 2,000 records. Faust's default of 4,096 would hold a season.
-_BATCHES_WAITING = 16
+_BATCHES_WAITING = 4
 
 
 def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:

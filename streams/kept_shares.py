@@ -31,7 +31,8 @@ class KeptShares:
 
     async def chains(self, cells: set[SchoolCell]) -> Mapping[SchoolCell, Chain]:
         """The chains of at least ``cells``."""
-        missing = cells - self._chains.keys()
+        # Not a difference with the keys, which Python makes by walking through all of them.
+        missing = {cell for cell in cells if cell not in self._chains}
         if missing and len(self._chains) + len(missing) > CHAINS_KEPT:
             self._shares.clear()
             self._chains.clear()
@@ -43,7 +44,7 @@ class KeptShares:
 
     async def _add(self, cells: set[SchoolCell]) -> None:
         keys = {cell: [(above, cell[1]) for above in organizations_above(cell[0])] for cell in cells}
-        wanted = {key for chain in keys.values() for key in chain} - self._shares.keys()
+        wanted = {key for chain in keys.values() for key in chain if key not in self._shares}
         found = {} if self._all_kept else await self._read(wanted)
         for key in wanted:
             share = self._shares[key] = found[key] if found else Share()
