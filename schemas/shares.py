@@ -102,7 +102,9 @@ class Share:
         if listed is None:
             self._cell.version = self.version
             return self._cell.pack()
-        return _HEAD.pack(_LISTED, self.version) + _swapped(listed).tobytes()
+        if _BIG_ENDIAN:
+            listed = _swapped(listed)
+        return _HEAD.pack(_LISTED, self.version) + listed.tobytes()
 
 
 def apply_to_all(shares: Iterable[Share], part: Contribution, batch: int, changed: list[Share]) -> None:

@@ -184,7 +184,16 @@ class Reader:
             return Rejection(record, Reason.INVALID, str(error))
 
     def _read(self, record: Record, event: CountedFields, resolved: _Resolved) -> Incoming:
-        unit = self._student(record, event) + resolved.unit_suffix
+        if event.student_id is None:
+            student = self._student_of_tombstone(record, event)
+        else:
+            student = self._student_digest(StudentId(event.student_id))
+            if record.key != hexlify(student):
+                raise _Refused(
+                    Reason.WRONG_KEY,
+                    "the record key is not the student's pseudonym; check the producer's secret",
+                )
+        unit = student + resolved.unit_suffix
         exam = exam_id(event.assessment_id, event.opportunity_id)
         status_us = microseconds(event.status_date)
         tested_school = event.tested_school
@@ -208,15 +217,8 @@ class Reader:
         live = pack_live(LIVE, exam, status_us, event.sequence, completed_us, number, part)
         return Incoming(record, unit, live, (cell, part), resolved.fields)
 
-    def _student(self, record: Record, event: CountedFields) -> bytes:
+    def _student_of_tombstone(self, record: Record, event: CountedFields) -> bytes:
         key = record.key or b""
-        if event.student_id is not None:
-            student = self._student_digest(StudentId(event.student_id))
-            if key == hexlify(student):
-                return student
-            raise _Refused(
-                Reason.WRONG_KEY, "the record key is not the student's pseudonym; check the producer's secret"
-            )
         if event.status != "reset":
             raise _Refused(
                 Reason.INVALID, f"a {event.status} exam needs a student_id; only a reset may omit it"
