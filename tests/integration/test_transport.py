@@ -50,7 +50,15 @@ def test_attributes_that_we_read_are_still_there() -> None:
         assert attribute in source, attribute
     assert "fetch_context" in inspect.getsource(SubscriptionState)
     coordinator = inspect.getsource(GroupCoordinator)
-    for attribute in ("fetcher_idle_time", "_coordination_task", "_pending_exception"):
+    for attribute in (
+        "fetcher_idle_time",
+        "_coordination_task",
+        "_pending_exception",
+        "_performed_join_prepare",
+        "_rejoin_needed_fut",
+        "coordinator_id",
+        "_do_commit_offsets",
+    ):
         assert attribute in coordinator, attribute
     assert "self._consumer" in inspect.getsource(driver.AIOKafkaConsumerThread)
 
