@@ -57,6 +57,8 @@ _BIG_ENDIAN: Final = sys.byteorder == "big"
 _SCORE_BITS: Final = 12
 _SCORE_MASK: Final = (1 << _SCORE_BITS) - 1
 _LEVELS_MASK: Final = (1 << 17) - 1  # 5 to the power of 7 is below 2 to the power of 17
+# Each score and its square, each in its lane.
+_SUMS_OF: Final = tuple(score << _SUM_AT | score * score << _SUM_SQ_AT for score in range(1 << _SCORE_BITS))
 _SCORED: Final = 1 << 29
 _UNDER_APPEAL: Final = 1 << 30
 
@@ -124,12 +126,6 @@ def _counts_of(levels_and_flags: int) -> int:
             if level:
                 lanes.append(FIRST_SLOT + slot(measure, level))
     return sum(1 << _LANE_BITS * lane for lane in lanes)
-
-
-@lru_cache(maxsize=1 << _SCORE_BITS)
-def _sums_of(score: int) -> int:
-    """A score and its square, each in its lane."""
-    return score << _SUM_AT | score * score << _SUM_SQ_AT
 
 
 class Cell:
@@ -200,11 +196,11 @@ class Cell:
 
     def apply(self, part: Contribution) -> None:
         """Add one result."""
-        self.totals += _counts_of(part >> _SCORE_BITS)
         if not part & _SCORED:
+            self.totals += _counts_of(part >> _SCORE_BITS)
             return
         score = part & _SCORE_MASK
-        self.totals += _sums_of(score)
+        self.totals += _counts_of(part >> _SCORE_BITS) + _SUMS_OF[score]
         histogram = self.histogram
         entry = score << _COUNT_BITS
         at = bisect_left(histogram, entry)
@@ -222,7 +218,7 @@ class Cell:
         left = self.totals - _counts_of(part >> _SCORE_BITS)
         if part & _SCORED:
             score = part & _SCORE_MASK
-            left -= _sums_of(score)
+            left -= _SUMS_OF[score]
             histogram = self.histogram
             at = bisect_left(histogram, score << _COUNT_BITS)
             if at == len(histogram) or histogram[at] >> _COUNT_BITS != score:

@@ -23,6 +23,7 @@ and beside the partitions:
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Final, Literal, NamedTuple, NewType, cast
 
 from schemas.identifiers import OrganizationId, PartitionId
@@ -96,6 +97,11 @@ class PartitionKeys:
     def exams(self, unit: bytes) -> str:
         """The hash that holds a unit's exams. It begins with the student's key, so a student's are all in one."""
         return f"{self._exams}{int.from_bytes(unit[:4]) % EXAM_BUCKETS}"
+
+    def exams_of(self, units: Iterable[bytes]) -> list[str]:
+        """``exams`` of each unit."""
+        prefix = self._exams
+        return [f"{prefix}{int.from_bytes(unit[:4]) % EXAM_BUCKETS}" for unit in units]
 
     def cells(self, organization: OrganizationId) -> str:
         """The hash that holds this partition's share of an organization's cells."""

@@ -239,10 +239,10 @@ class Fetcher:
             run = found.get(name)
             if run is None:
                 run = found[name] = []
+            key: Any = message.key()  # bytes or None; the library's stubs allow text
+            value: Any = message.value()
             _, timestamp = message.timestamp()
-            run.append(
-                FetchedRecord(_value(message.key()), _value(message.value()), offset, timestamp, message)
-            )
+            run.append(FetchedRecord(key, value, offset, timestamp, message))
         return found, reached
 
     def _judge(self, error: KafkaError, message: Message) -> None:
@@ -295,7 +295,3 @@ class Fetcher:
 
     async def _in_thread(self, call: Any, *arguments: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._thread, call, *arguments)
-
-
-def _value(value: Any) -> bytes | None:
-    return value  # type: ignore[no-any-return]  # bytes or None; the library's stubs allow text

@@ -123,12 +123,15 @@ class Tables:
             AppliedAlready: it stands where this change leaves it.
             BatchTooLarge: one script cannot take the change.
         """
-        cells: dict[OrganizationId, list[str | bytes]] = defaultdict(list)
-        notice: dict[str, list[str]] = defaultdict(list)
+        cells: dict[OrganizationId, list[str | bytes]] = {}
         for share in change.shares:
             organization, field = share.name
-            cells[organization] += (field, share.pack())
-            notice[organization].append(field)
+            pairs = cells.get(organization)
+            if pairs is None:
+                cells[organization] = [field, share.pack()]
+            else:
+                pairs += (field, share.pack())
+        notice: Any = {organization: pairs[::2] for organization, pairs in cells.items()}
         changes = encode_changes(notice) if notice else b""
         arguments: list[Any] = [
             claim.epoch,
@@ -143,7 +146,7 @@ class Tables:
         for pairs in cells.values():
             arguments.append(len(pairs))
             arguments += pairs
-        names = [keys.position, keys.changes, *map(keys.exams, change.rows), *map(keys.cells, cells)]
+        names = [keys.position, keys.changes, *keys.exams_of(change.rows), *map(keys.cells, cells)]
         if len(names) + len(arguments) > LARGEST_ARGUMENTS:
             raise BatchTooLarge(
                 f"{len(names) + len(arguments)} arguments; one script takes {LARGEST_ARGUMENTS} at most"
