@@ -28,8 +28,11 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: setup ## a fictional county, live, on the embedded stack (ARGS="--for 30s" ends by itself)
 	@exec $(BIN)/scores demo $(ARGS)
 
+# Most of the time goes into waiting for brokers, sessions and budgets, which several tests can do at once. A file stays whole.
+PARALLEL ?= --numprocesses 4 --dist loadfile
+
 test: setup ## all tests that this machine can run (ARGS="tests/unit -k rescore" for some)
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 fuzz: setup ## hostile input, 1,000,000 events and 100,000 documents (ARGS="--events 5000 --documents 500 --seed 2", "--replay FILE")
 	@PYTHONPATH=tests exec $(BIN)/python -m hostile $(ARGS)
