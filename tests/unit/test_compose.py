@@ -72,7 +72,7 @@ def test_container_has_no_privileges_a_limited_log_and_a_pinned_image(name: str)
     assert service.get("user", "root") != "root" or name in OURS  # ours: the Dockerfile's USER
 
 
-@pytest.mark.parametrize("name", SERVICES.keys() - ONE_SHOT)
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - ONE_SHOT))
 def test_container_that_stays_is_watched_restarted_and_given_time_to_stop(name: str) -> None:
     service = SERVICES[name]
     assert service["restart"] == "unless-stopped"
