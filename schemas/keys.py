@@ -96,7 +96,7 @@ class PartitionKeys:
 
     def exams(self, unit: bytes) -> str:
         """The hash that holds a unit's exams. It begins with the student's key, so a student's are all in one."""
-        return f"{self._exams}{int.from_bytes(unit[:4]) % EXAM_BUCKETS}"
+        return self.exams_of((unit,))[0]
 
     def exams_of(self, units: Iterable[bytes]) -> list[str]:
         """``exams`` of each unit."""

@@ -62,9 +62,9 @@ class FetchedRecord(Struct, frozen=True, gc=False):
     @property
     def headers(self) -> list[tuple[str, bytes]]:
         """The record's headers."""
-        headers: Any = (
-            self.message.headers() if self.message is not None else None
-        )  # a list of pairs, or None; the stubs allow more
+        if self.message is None:
+            return []
+        headers: Any = self.message.headers()  # a list of pairs, or None; the stubs allow more
         return [(name, value or b"") for name, value in headers or []]
 
 

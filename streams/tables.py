@@ -95,8 +95,8 @@ class Tables:
     async def read_rows(self, keys: PartitionKeys, units: Collection[bytes]) -> dict[bytes, Row]:
         """The stored rows of those of ``units`` that have one."""
         by_hash: dict[str, list[bytes]] = defaultdict(list)
-        for unit in units:
-            by_hash[keys.exams(unit)].append(unit)
+        for unit, name in zip(units, keys.exams_of(units), strict=True):
+            by_hash[name].append(unit)
         return {unit: row for unit, row in await self._read_fields(by_hash) if row is not None}
 
     async def read_shares(self, keys: PartitionKeys, cells: Iterable[CellKey]) -> dict[CellKey, Share]:

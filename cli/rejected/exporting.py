@@ -15,7 +15,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from cli.rejected.records import RejectedRecord, stamp
+from cli.rejected.records import RejectedRecord
 from cli.rejected.selection import Selection
 from cli.rejected.topic import read_index, read_places
 from schemas.errors import InvalidInput
@@ -51,14 +51,7 @@ def exported(reference: str, record: RejectedRecord) -> dict[str, object]:
     """One record with all its bytes; bytes that are not UTF-8 are base64 under another name."""
     return {
         "record": reference,
-        "reason": record.reason,
-        "detail": record.detail,
-        "time": stamp(record.time_ms),
-        "topic": record.origin.topic,
-        "partition": record.origin.partition,
-        "offset": record.origin.offset,
-        "retry_of": record.retry_of,
-        "omitted": list(record.omitted),
+        **record.facts,
         **_bytes("key", record.stored.key),
         **_bytes("value", record.stored.value),
         "headers": [{"name": name, **_bytes("value", content)} for name, content in record.headers],

@@ -43,6 +43,20 @@ class RejectedRecord:
         return self.origin.reference
 
     @property
+    def facts(self) -> dict[str, object]:
+        """Why, when and from where: what every rendering of a record tells, whoever may see it."""
+        return {
+            "reason": self.reason,
+            "detail": self.detail,
+            "time": stamp(self.time_ms),
+            "topic": self.origin.topic,
+            "partition": self.origin.partition,
+            "offset": self.origin.offset,
+            "retry_of": self.retry_of,
+            "omitted": list(self.omitted),
+        }
+
+    @property
     def parked_import(self) -> str | None:
         """The import that the gateway parked; tombstones that go ahead of a state belong to the same one."""
         if self.origin.topic != REJECTED:

@@ -56,14 +56,7 @@ def describe(record: RejectedRecord, *, reveal: bool) -> dict[str, object]:
     shown_key = None if key is None else printable(key.decode(errors="backslashreplace"))
     shown: dict[str, object] = {
         "record": record.reference,
-        "reason": record.reason,
-        "detail": record.detail,
-        "time": stamp(record.time_ms),
-        "topic": record.origin.topic,
-        "partition": record.origin.partition,
-        "offset": record.origin.offset,
-        "retry_of": record.retry_of,
-        "omitted": list(record.omitted),
+        **record.facts,
         "headers": shown_headers(record.headers, reveal=reveal),
         "bytes": len(value or b""),
     }

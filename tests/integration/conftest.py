@@ -1,11 +1,15 @@
-"""Where the reference data are: exam reports and packages that the project may read and does not contain."""
+"""What integration tests share: where the reference data are (read, never contained), and an embedded Redis for each test."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis import Redis
+
+from cli.stack.redis_server import EmbeddedRedis
 
 PROJECT = Path(__file__).parents[2]
 
@@ -17,3 +21,15 @@ def reference() -> Path:
     if not (folder / "PROVENANCE.md").is_file():
         pytest.skip(f"not run: no reference data in {folder}; set SCORES_REFERENCE_DATA to their folder")
     return folder
+
+
+@pytest.fixture
+def server() -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis() as running:
+        yield running
+
+
+@pytest.fixture
+def store(server: EmbeddedRedis) -> Iterator[Redis]:
+    with Redis.from_url(server.url) as client:
+        yield client

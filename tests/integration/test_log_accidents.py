@@ -31,18 +31,6 @@ PARTITIONS: Final = 2
 
 
 @pytest.fixture
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as running:
-        yield running
-
-
-@pytest.fixture
-def store(server: EmbeddedRedis) -> Iterator[Redis]:
-    with Redis.from_url(server.url) as client:
-        yield client
-
-
-@pytest.fixture
 def kafka() -> Iterator[EmbeddedKafka]:
     with EmbeddedKafka({topic.name: topic.partitions for topic in topics.topics(PARTITIONS)}) as running:
         yield running

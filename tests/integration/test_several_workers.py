@@ -47,18 +47,6 @@ EMBEDDED: Final = {"SCORES_STATIC_MEMBERSHIP": "no"}
 
 
 @pytest.fixture
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as running:
-        yield running
-
-
-@pytest.fixture
-def store(server: EmbeddedRedis) -> Iterator[Redis]:
-    with Redis.from_url(server.url) as client:
-        yield client
-
-
-@pytest.fixture
 def embedded(tmp_path: Path) -> Iterator[str]:
     with broker("embedded", PARTITIONS, tmp_path) as address:
         yield address
