@@ -3,7 +3,8 @@
     python -m bench.engines [--events 200000] [--runs 5] [--schools 200] [--only NAME ...] [--kill [5]]
 
 One topic of a real Kafka, filled before with a season (JSON, about 500 bytes, keyed by student, a tenth rescored), is
-read by each engine in turn within each run, into a fresh Redis of the same kind, by one process on the same machine.
+read by each engine in turn within each run, into a fresh Redis of the same kind (``--redis``, by default the system's
+redis-server), by one process on the same machine.
 ``bench.peers.job`` says what the peers do, and that it is less than ours.
 
 The rate is taken from the first figures that are seen in Redis to the last, CPU likewise; where less than half of the
@@ -27,6 +28,7 @@ from pathlib import Path
 from bench.environments import CannotSetUp
 from bench.filled_topic import FilledTopic, filled_topic
 from bench.measuring import middle, spread, table
+from bench.probes import DecodedOnly
 from bench.roster import CEILING, ENGINES, OURS, Engine
 from bench.runs import EngineFailed, Survived, Timed, killed_run, timed_run
 
@@ -41,10 +43,13 @@ def main() -> None:
     try:
         with filled_topic(folder, options.events, options.schools, options.seed) as filled:
             print(f"{filled.events:,} events of {options.schools} schools: {filled.kinds}", flush=True)
+            print(
+                f"Redis: {Path(options.redis).name if options.redis else 'the embedded server'}", flush=True
+            )
             if options.runs:
-                print(_speed(engines, filled, folder, options.runs, options.limit), flush=True)
+                print(_speed(engines, filled, folder, options), flush=True)
             if options.kill:
-                survivors = [engine for engine in engines if engine is not CEILING]
+                survivors = [engine for engine in engines if engine.probe is not DecodedOnly]
                 print(_faults(survivors, filled, folder, options), flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -61,6 +66,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="NAME", choices=[engine.name for engine in ENGINES]
     )
+    parser.add_argument(
+        "--redis",
+        default=shutil.which("redis-server"),
+        help="server program; the embedded one if there is none",
+    )
     parser.add_argument("--limit", type=float, default=60.0, help="seconds that a run takes at most")
     parser.add_argument("--kill", type=int, nargs="?", const=5, default=0, metavar="TIMES")
     parser.add_argument(
@@ -69,16 +79,18 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _speed(engines: list[Engine], filled: FilledTopic, folder: Path, runs: int, limit: float) -> str:
+def _speed(engines: list[Engine], filled: FilledTopic, folder: Path, options: argparse.Namespace) -> str:
     found: dict[str, list[Timed]] = defaultdict(list)
     failed: dict[str, str] = {}
-    for number in range(runs):
+    for number in range(options.runs):
         for engine in engines:
             if engine.name in failed:
                 continue
             group = f"{engine.name}-run{number}"
             try:
-                timed = timed_run(engine, filled, folder / group, group, limit)
+                timed = timed_run(
+                    engine, filled, folder / group, group, limit_seconds=options.limit, server=options.redis
+                )
             except (EngineFailed, CannotSetUp) as error:
                 failed[engine.name] = str(error)
                 _tell(f"run {number + 1}, {engine.title}: {error}")
@@ -134,6 +146,7 @@ def _faults(engines: list[Engine], filled: FilledTopic, folder: Path, options: a
                 seed=options.seed,
                 kills=options.kill,
                 patience=options.patience,
+                server=options.redis,
             )
         except (EngineFailed, CannotSetUp) as error:
             _tell(f"killed, {engine.title}: {error}")

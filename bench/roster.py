@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from bench.environments import java_of, python_of
 from bench.filled_topic import SECRET, FilledTopic
+from bench.peers.ceiling import WHOLE
 from bench.peers.surroundings import FLUSH_SECONDS, SESSION_SECONDS
 from bench.probes import DecodedOnly, OurTables, PeersCells, Probe
 from cli.stack.child import Child
@@ -96,10 +97,18 @@ TWO_OF_OURS: Final = Engine(
 )
 CEILING: Final = Engine(
     "ceiling",
-    "ceiling: consume and decode",
+    "ceiling: consume, and decode the fields that count",
     "nothing: it aggregates nothing",
     _here("bench.peers.ceiling"),
     DecodedOnly,
+)
+CEILING_OF_WHOLE_EVENTS: Final = Engine(
+    "ceiling-whole",
+    "consume, and decode whole events",
+    "nothing: it aggregates nothing",
+    _here("bench.peers.ceiling"),
+    DecodedOnly,
+    environment={WHOLE: "yes"},
 )
 ENGINES: Final[tuple[Engine, ...]] = (
     OURS,
@@ -162,4 +171,5 @@ ENGINES: Final[tuple[Engine, ...]] = (
         environment={"BENCH_EXACTLY_ONCE": "yes"},
     ),
     CEILING,
+    CEILING_OF_WHOLE_EVENTS,
 )

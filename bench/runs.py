@@ -66,25 +66,35 @@ class Survived:
 
 
 @contextmanager
-def _ready(engine: Engine, filled: FilledTopic, folder: Path, group: str) -> Iterator[EmbeddedRedis]:
+def _ready(
+    engine: Engine, filled: FilledTopic, folder: Path, group: str, server: str | None
+) -> Iterator[EmbeddedRedis]:
     """A fresh Redis and folder for a run; the topics that the engine made are deleted afterwards."""
     folder.mkdir(parents=True)
     try:
-        with EmbeddedRedis() as store:
+        with EmbeddedRedis(binary=server) as store:
             yield store
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         _delete_topics(filled.kafka, group)
 
 
-def timed_run(engine: Engine, filled: FilledTopic, folder: Path, group: str, limit_seconds: float) -> Timed:
+def timed_run(
+    engine: Engine,
+    filled: FilledTopic,
+    folder: Path,
+    group: str,
+    *,
+    limit_seconds: float,
+    server: str | None,
+) -> Timed:
     """From the first applied event until all are, or the time is over.
 
     Raises:
         EngineFailed: it ended by itself, or showed nothing in time.
         CannotSetUp: its environment cannot be made here.
     """
-    with _ready(engine, filled, folder, group) as store:
+    with _ready(engine, filled, folder, group, server) as store:
         probe = engine.probe(store.url, filled)
         worker = engine.start(filled, store.url, folder, group)
         try:
@@ -105,7 +115,15 @@ def timed_run(engine: Engine, filled: FilledTopic, folder: Path, group: str, lim
 
 
 def killed_run(
-    engine: Engine, filled: FilledTopic, folder: Path, group: str, *, seed: int, kills: int, patience: float
+    engine: Engine,
+    filled: FilledTopic,
+    folder: Path,
+    group: str,
+    *,
+    seed: int,
+    kills: int,
+    patience: float,
+    server: str | None,
 ) -> Survived:
     """Kill it at moments that are the same for every engine, restart it each time, and see what it comes to.
 
@@ -120,7 +138,7 @@ def killed_run(
     moments = sorted(int(rng.uniform(0.02, _LATEST_KILL) * filled.events) for _ in range(kills))
     delays = [rng.uniform(0, _DELAY_SECONDS) for _ in moments]
     at_work = 0
-    with _ready(engine, filled, folder, group) as store:
+    with _ready(engine, filled, folder, group, server) as store:
         probe = engine.probe(store.url, filled)
         worker = engine.start(filled, store.url, folder, group)
         try:

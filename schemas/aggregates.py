@@ -196,18 +196,27 @@ class Cell:
 
     def apply(self, part: Contribution) -> None:
         """Add one result."""
-        if not part & _SCORED:
-            self.totals += _counts_of(part >> _SCORE_BITS)
-            return
-        score = part & _SCORE_MASK
-        self.totals += _counts_of(part >> _SCORE_BITS) + _SUMS_OF[score]
+        self.apply_all((part,))
+
+    def apply_all(self, parts: Iterable[int]) -> None:
+        """Add some results; ``parts`` are contributions."""
+        totals = self.totals
         histogram = self.histogram
-        entry = score << _COUNT_BITS
-        at = bisect_left(histogram, entry)
-        if at < len(histogram) and histogram[at] >> _COUNT_BITS == score:
-            histogram[at] += 1
-        else:
-            histogram.insert(at, entry + 1)
+        sum_of, sum_sq = 0, 0
+        for part in parts:
+            totals += _counts_of(part >> _SCORE_BITS)
+            if not part & _SCORED:
+                continue
+            score = part & _SCORE_MASK
+            sum_of += score
+            sum_sq += score * score
+            entry = score << _COUNT_BITS
+            at = bisect_left(histogram, entry)
+            if at < len(histogram) and histogram[at] >> _COUNT_BITS == score:
+                histogram[at] += 1
+            else:
+                histogram.insert(at, entry + 1)
+        self.totals = totals + (sum_of << _SUM_AT) + (sum_sq << _SUM_SQ_AT)
 
     def retract(self, part: Contribution) -> None:
         """Remove one result that was applied before.

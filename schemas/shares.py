@@ -7,7 +7,7 @@ to a list costs a fraction of adding him to totals, and so does packing it; read
 Stored form: when the share last changed (8 bytes, Redis time), then either a packed cell of totals (format 1, see
 ``schemas.aggregates``) or, little-endian::
 
-    u8 format (2) | u32 version | contributions, ascending, u32 each
+    u8 format (2) | u32 version | contributions, in no order, u32 each
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from __future__ import annotations
 import struct
 import sys
 from array import array
-from bisect import bisect_left, insort
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any, Final
 
 from schemas.aggregates import FORMAT, Cell, Contribution, unpack_cell
@@ -29,22 +28,24 @@ _LISTED: Final = 2
 _HEAD: Final = struct.Struct("<BI")
 _CHANGED: Final = struct.Struct(">d")  # a double holds milliseconds exactly, and is what the script can pack
 _NO_CELL: Final = Cell()  # stands where a share lists its students; never changed
+_NOTHING: Final[list[Contribution]] = []  # replaced, never changed
 _BIG_ENDIAN: Final = sys.byteorder == "big"
 
 
 class Share:
     """One partition's part of one cell; ``apply`` and ``retract`` undo each other exactly.
 
-    ``version`` is how often the share changed. ``name`` and ``batch`` are for the one who changes it: which cell it belongs
-    to, and the last batch that changed it.
+    ``version`` is how often the share changed. ``name``, ``batch`` and ``coming`` are for the one who changes it: which cell
+    it belongs to, the last batch that changed it, and what that batch adds.
     """
 
-    __slots__ = ("_cell", "_listed", "batch", "name", "version")
+    __slots__ = ("_cell", "_listed", "batch", "coming", "name", "version")
 
     def __init__(self) -> None:
         self.name: Any = None
         self.version = 0
         self.batch = 0
+        self.coming: list[Contribution] = _NOTHING
         self._listed: array[int] | None = array("I")
         self._cell = _NO_CELL
 
@@ -58,10 +59,14 @@ class Share:
 
     def apply(self, part: Contribution) -> None:
         """Add one result."""
+        self.apply_all((part,))
+
+    def apply_all(self, parts: Sequence[Contribution]) -> None:
+        """Add some results."""
         if self._listed is None:
-            self._cell.apply(part)
+            self._cell.apply_all(parts)
         else:
-            insort(self._listed, part)
+            self._listed.extend(parts)
 
     def retract(self, part: Contribution) -> None:
         """Remove one result that was applied before.
@@ -73,10 +78,10 @@ class Share:
         if listed is None:
             self._cell.retract(part)
             return
-        at = bisect_left(listed, part)
-        if at == len(listed) or listed[at] != part:
-            raise AggregateUnderflow("no such result is left to retract; rebuild from the topic")
-        del listed[at]
+        try:
+            listed.remove(part)
+        except ValueError:
+            raise AggregateUnderflow("no such result is left to retract; rebuild from the topic") from None
 
     def totals(self) -> Cell:
         """The share as a cell of its own."""
@@ -90,8 +95,7 @@ class Share:
             self._cell.version = self.version
             cell.merge(self._cell)
             return
-        for part in self._listed:
-            cell.apply(Contribution(part))
+        cell.apply_all(self._listed)
         cell.version += self.version
 
     def pack(self) -> bytes:
@@ -105,22 +109,6 @@ class Share:
         if _BIG_ENDIAN:
             listed = _swapped(listed)
         return _HEAD.pack(_LISTED, self.version) + listed.tobytes()
-
-
-def apply_to_all(shares: Iterable[Share], part: Contribution, batch: int, changed: list[Share]) -> None:
-    """Add one result to each share; ``changed`` gets those that this batch had not changed yet.
-
-    The same as ``apply`` for each, without a call for each: this runs for every event and every level of organization.
-    """
-    for share in shares:
-        listed = share._listed
-        if listed is None:
-            share._cell.apply(part)
-        else:
-            insort(listed, part)
-        if share.batch != batch:
-            share.batch = batch
-            changed.append(share)
 
 
 def unpack_share(packed: bytes) -> Share:

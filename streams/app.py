@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 # By how much the brokers' clocks, which stamp the records, may be ahead of ours.
 _PROGRESS_MARGIN_MS = 500
 _COMMIT_LIMIT_SECONDS = 2.0
-# Batches between fetching and applying, each of up to 2,000 records. Faust's default of 4,096 would hold a season.
+# Batches between fetching and applying, each of up to 5,000 records. Faust's default of 4,096 would hold a season.
 _BATCHES_WAITING = 4
 
 
@@ -154,7 +154,7 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
 
     @app.agent(results, concurrency=1)
     async def keep_aggregates(stream: Any) -> None:
-        async with Lanes(apply) as lanes:
+        async with Lanes(apply, partial(Batch.joined, at_most=settings.batch_records)) as lanes:
             async for batch in stream:
                 await lanes.put(batch.partition, batch)
 

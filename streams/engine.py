@@ -17,7 +17,7 @@ from functools import lru_cache
 from schemas.aggregates import CellField
 from schemas.identifiers import OrganizationId, ancestry
 from schemas.rejections import Reason
-from schemas.shares import Share, apply_to_all
+from schemas.shares import Share
 from streams.reading import Counted, Incoming, Rejection, SchoolCell
 from streams.rows import Row, grade_number, school_code, school_number
 from streams.scoring import Outcome, counting, supersede
@@ -97,7 +97,14 @@ def add_up(decision: Decision, chains: Mapping[SchoolCell, Chain], batch: int) -
     """
     changed: list[Share] = []
     for cell, part in decision.added:
-        apply_to_all(chains[cell], part, batch, changed)
+        for share in chains[cell]:
+            if share.batch == batch:
+                share.coming.append(part)
+            else:
+                share.batch, share.coming = batch, [part]
+                changed.append(share)
+    for share in changed:
+        share.apply_all(share.coming)
     for cell, part in decision.retracted:
         for share in chains[cell]:
             share.retract(part)

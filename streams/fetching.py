@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from msgspec import Struct
@@ -51,19 +51,31 @@ Partition = tuple[str, int]  # topic and number
 
 
 class FetchedRecord(Struct, frozen=True, gc=False):
-    """One record as fetched; headers are unpacked only for those who ask."""
+    """One record as fetched, unpacked for those who ask."""
 
-    key: bytes | None
-    value: bytes | None
+    message: Message
     offset: int
-    timestamp: int  # milliseconds since 1970
-    message: Message | None
+
+    @property
+    def key(self) -> bytes | None:
+        """The record's key."""
+        key: Any = self.message.key()  # bytes or None; the library's stubs allow text
+        return cast("bytes | None", key)
+
+    @property
+    def value(self) -> bytes | None:
+        """The record's value."""
+        value: Any = self.message.value()
+        return cast("bytes | None", value)
+
+    @property
+    def timestamp(self) -> int:
+        """Milliseconds since 1970."""
+        return self.message.timestamp()[1]
 
     @property
     def headers(self) -> list[tuple[str, bytes]]:
         """The record's headers."""
-        if self.message is None:
-            return []
         headers: Any = self.message.headers()  # a list of pairs, or None; the stubs allow more
         return [(name, value or b"") for name, value in headers or []]
 
@@ -86,7 +98,7 @@ class Fetcher:
         fetch_wait_ms: int,
         require_same_log: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        self._batch_records = batch_records
+        self.batch_records = batch_records
         self._require_same_log = require_same_log
         self._suspicious = False  # whether the topic may have been deleted meanwhile
         self._stuck: set[Partition] = set()  # of which the broker refused an offset that it has
@@ -109,6 +121,7 @@ class Fetcher:
         )
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="fetch")
         self._assignments = 0
+        self._placing = 0
         self._next: dict[Partition, int] = {}
         self._placed: dict[
             Partition, int
@@ -166,7 +179,12 @@ class Fetcher:
         if not self._next:
             await asyncio.sleep(timeout_seconds)
             return []
-        by_partition, reached = await self._in_thread(self._take, timeout_seconds)
+        # What has come is taken over here, since another thread would only wait for this one; but waiting is for a thread,
+        # and so is everything as long as reading is being placed elsewhere.
+        messages = [] if self._placing else self._consumer.consume(_AT_ONCE, 0)
+        if not messages:
+            messages = await self._in_thread(self._wait, timeout_seconds)
+        by_partition, reached = self._sorted_out(messages)
         if self._suspicious and self._require_same_log is not None:
             await self._require_same_log()
         self._suspicious = False
@@ -214,35 +232,39 @@ class Fetcher:
             self._reached.pop(partition, None)
         self._placed.update(dict.fromkeys(starts, self._assignments))
         wanted = [TopicPartition(topic, number, at) for (topic, number), at in self._next.items()]
-        await self._in_thread(self._consumer.assign, wanted)
+        self._placing += 1
+        try:
+            await self._in_thread(self._consumer.assign, wanted)
+        finally:
+            self._placing -= 1
 
-    def _take(
-        self, timeout_seconds: float
-    ) -> tuple[dict[Partition, list[FetchedRecord]], dict[Partition, int]]:
-        """The records that have come, and which ends of the log were reached."""
-        found: dict[Partition, list[FetchedRecord]] = {}
-        reached: dict[Partition, int] = {}
+    def _wait(self, timeout_seconds: float) -> list[Message]:
         # Waiting for many would wait out the time at low rates; so wait for the first, and take what is there with it.
         first = self._consumer.poll(timeout_seconds)
-        if first is None:
-            return found, reached
-        for message in (first, *self._consumer.consume(_AT_ONCE, 0)):
+        return [] if first is None else [first, *self._consumer.consume(_AT_ONCE, 0)]
+
+    def _sorted_out(
+        self, messages: Iterable[Message]
+    ) -> tuple[dict[Partition, list[FetchedRecord]], dict[Partition, int]]:
+        """The records by partition, and which ends of the log were reached."""
+        found: dict[Partition, list[FetchedRecord]] = {}
+        reached: dict[Partition, int] = {}
+        topic: str | None = None
+        number: int | None = None
+        for message in messages:
             error = message.error()
-            name: Any = (message.topic(), message.partition())
             offset: Any = message.offset()
             if error is not None:
                 if error.code() == KafkaError._PARTITION_EOF:
+                    name: Any = message.topic(), message.partition()
                     reached[name] = offset
                 else:
                     self._judge(error, message)
                 continue
-            run = found.get(name)
-            if run is None:
-                run = found[name] = []
-            key: Any = message.key()  # bytes or None; the library's stubs allow text
-            value: Any = message.value()
-            _, timestamp = message.timestamp()
-            run.append(FetchedRecord(key, value, offset, timestamp, message))
+            if message.partition() != number or message.topic() != topic:  # seldom: a fetch brings runs
+                topic, number = name = message.topic(), message.partition()
+                run = found.setdefault(name, [])
+            run.append(FetchedRecord(message, offset))
         return found, reached
 
     def _judge(self, error: KafkaError, message: Message) -> None:
@@ -276,7 +298,7 @@ class Fetcher:
         self._stuck.add(partition)
 
     def _batches(self, by_partition: Mapping[Partition, Sequence[FetchedRecord]]) -> Iterator[Batch]:
-        size = self._batch_records
+        size = self.batch_records
         for partition, run in by_partition.items():
             for first in range(0, len(run), size):
                 records = run[first : first + size]

@@ -5,12 +5,12 @@ Right because there is one writer: while the claim holds, nobody else can change
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from schemas.shares import Share
 from streams.engine import CellKey, Chain, organizations_above
-from streams.reading import SchoolCell
+from streams.reading import Counted, SchoolCell
 
 # About 500 bytes each. The state has 63,000 cells of schools; below the number of cells that a burst touches, every batch
 # would read its cells again.
@@ -29,18 +29,21 @@ class KeptShares:
         self._shares: dict[CellKey, Share] = {}
         self._chains: dict[SchoolCell, Chain] = {}
 
-    async def chains(self, cells: set[SchoolCell]) -> Mapping[SchoolCell, Chain]:
-        """The chains of at least ``cells``."""
-        # Not a difference with the keys, which Python makes by walking through all of them.
-        missing = {cell for cell in cells if cell not in self._chains}
+    async def chains(self, *counted: Sequence[Counted]) -> Mapping[SchoolCell, Chain]:
+        """The chains of at least the cells of ``counted``."""
+        missing = self._missing(counted)
         if missing and len(self._chains) + len(missing) > CHAINS_KEPT:
             self._shares.clear()
             self._chains.clear()
             self._all_kept = False
-            missing = cells
+            missing = self._missing(counted)
         if missing:
             await self._add(missing)
         return self._chains
+
+    def _missing(self, counted: Iterable[Sequence[Counted]]) -> set[SchoolCell]:
+        kept = self._chains
+        return {cell for some in counted for cell, _ in some if cell not in kept}
 
     async def _add(self, cells: set[SchoolCell]) -> None:
         keys = {cell: [(above, cell[1]) for above in organizations_above(cell[0])] for cell in cells}

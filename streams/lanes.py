@@ -2,7 +2,9 @@
 
 While Redis works on one partition's script the worker reads and decides for another. A lane is one partition; it has one
 batch under way, and the next ones wait behind it without holding up other lanes: a fetch brings several batches of one
-partition in a row. The first failure cancels the others and is raised: the worker must not go on.
+partition in a row. What waits is joined to larger batches: a cell that many of its records change is then written once. So
+batches are small while there is little to do, and large when there is much. The first failure cancels the others and is
+raised: the worker must not go on.
 """
 
 from __future__ import annotations
@@ -21,12 +23,21 @@ WAITING: Final = 12  # batches, in all lanes together; each is about a megabyte
 
 
 class Lanes(Generic[Item]):
-    """Use as ``async with Lanes(apply) as lanes: await lanes.put(partition, batch)``."""
+    """Use as ``async with Lanes(apply, join) as lanes: await lanes.put(partition, batch)``.
+
+    Args:
+        join: two items of a lane as one; None when they had better stay two.
+    """
 
     def __init__(
-        self, apply: Callable[[Item], Awaitable[None]], width: int = LANES, waiting: int = WAITING
+        self,
+        apply: Callable[[Item], Awaitable[None]],
+        join: Callable[[Item, Item], Item | None],
+        width: int = LANES,
+        waiting: int = WAITING,
     ) -> None:
         self._apply = apply
+        self._join = join
         self._free = asyncio.Semaphore(width)
         self._room = asyncio.Semaphore(waiting)
         self._waiting: dict[int, deque[Item]] = defaultdict(deque)
@@ -52,8 +63,15 @@ class Lanes(Generic[Item]):
     async def _run(self, lane: int) -> None:
         waiting = self._waiting[lane]
         while waiting:
-            item = waiting.popleft()
-            self._room.release()
             async with self._free:
-                await self._apply(item)
+                await self._apply(self._take(waiting))
         del self._waiting[lane]
+
+    def _take(self, waiting: deque[Item]) -> Item:
+        item = waiting.popleft()
+        self._room.release()
+        while waiting and (joined := self._join(item, waiting[0])) is not None:
+            item = joined
+            waiting.popleft()
+            self._room.release()
+        return item

@@ -64,6 +64,15 @@ class Batch:
         rest = [record for record in self.records if record.offset < offset]
         return Batch(self.topic, self.partition, self.start, rest)
 
+    def joined(self, following: Batch, at_most: int) -> Batch | None:
+        """The two as one; None when that would be too large, or something lies between them."""
+        if len(self.records) + len(following.records) > at_most:
+            return None
+        if (following.start, following.fetch) != (self.next, self.fetch):
+            return None
+        records = [*self.records, *following.records]
+        return Batch(self.topic, self.partition, self.start, records, self.fetch)
+
     def halves(self) -> tuple[Batch, Batch]:
         """Two batches of about as many records, one following the other."""
         middle = len(self.records) // 2
@@ -133,9 +142,9 @@ class OwnedPartition:
         decision.rejected[:0] = rejected
         if decision.rejected:
             await self._reject(decision.rejected)
-        cells = {cell for cell, _ in decision.added} | {cell for cell, _ in decision.retracted}
         self._batch += 1
-        shares = add_up(decision, await self._shares.chains(cells), self._batch)
+        chains = await self._shares.chains(decision.added, decision.retracted)
+        shares = add_up(decision, chains, self._batch)
         # Not beyond now: a producer's clock may be ahead, where the broker does not set the time itself.
         complete_ms = max(self.complete_ms, min(batch.records[-1].timestamp, self._clock.now_ms()))
         change = Change(batch.next, complete_ms, decision.rows, shares)
@@ -182,15 +191,11 @@ class OwnedPartition:
     async def _read(self, batch: Batch) -> tuple[list[Incoming], list[Rejection]]:
         read = self._reader.read
         results = [read(record) for record in batch.records]
-        unknown = any(
-            type(result) is Rejection and result.reason is Reason.UNKNOWN_ORGANIZATION for result in results
-        )
         # The school may have been loaded a moment ago: look once before rejecting.
-        if unknown and await self._refresh_directory():
+        if _unknown_school(results) and await self._refresh_directory():
             results = [read(record) for record in batch.records]
-        incoming = [result for result in results if type(result) is Incoming]
         rejected = [result for result in results if type(result) is Rejection]
-        return incoming, rejected
+        return [result for result in results if type(result) is Incoming], rejected
 
     async def _read_shares(self, cells: Iterable[CellKey]) -> Mapping[CellKey, Share]:
         return await self._tables.read_shares(self.keys, cells)
@@ -199,3 +204,8 @@ class OwnedPartition:
         units = {event.unit for event in incoming}
         asked = units if self._newcomers is None else self._newcomers.perhaps_stored(units)
         return await self._tables.read_rows(self.keys, asked) if asked else {}
+
+
+def _unknown_school(results: Iterable[Incoming | Rejection]) -> bool:
+    rejected = [result for result in results if type(result) is Rejection]
+    return any(rejection.reason is Reason.UNKNOWN_ORGANIZATION for rejection in rejected)

@@ -11,7 +11,7 @@ from copy import copy
 from typing import Annotated, Final, Literal, NamedTuple, Protocol
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Raw, Struct
 
 from schemas.aggregates import CellField, Contribution, cell_field, contribution
 from schemas.assessments import Assessment, Registry
@@ -33,7 +33,7 @@ from streams.rows import (
     LIVE,
     TOMBSTONE,
     Row,
-    exam_id,
+    exam_ids,
     grade_number,
     pack_live,
     pack_tombstone,
@@ -45,6 +45,8 @@ from streams.rows import (
 _KEY_DIGITS: Final = 24
 _LONGEST_DETAIL: Final = 500  # characters; the decoder's own words may repeat a value of a megabyte
 _RESOLVED_AT_MOST: Final = 20_000  # assessment ids come from outside; a season has some hundreds
+_CLAIMS_AT_MOST: Final = 5_000  # a season has some hundreds of kinds, unless claims come with scores
+_PARTS_AT_MOST: Final = 2_000  # of each assessment, likewise
 
 
 # Patterns, as the event has them, cost more than the rest of decoding. A list means the same for grades; of codes the
@@ -65,7 +67,7 @@ class CountedFields(Struct, frozen=True, gc=False, kw_only=True):
     status: Status
     status_date: UtcTime
     sequence: Annotated[int, Meta(ge=0, le=2**63 - 1)]
-    student_id: Annotated[str, Meta(min_length=1, max_length=65)] | None = None
+    student_id: Annotated[StudentId, Meta(min_length=1, max_length=65)] | None = None
     school: Code | None = None
     grade: GradeCode | None = None
     enrolled_grade: GradeCode | None = None
@@ -77,10 +79,17 @@ class CountedFields(Struct, frozen=True, gc=False, kw_only=True):
     include_indicator: Literal["Y", "T", "N", "E", "R"] | None = None
     scale_score: Score | None = None
     level: Level | None = None
-    claims: Annotated[tuple[ClaimScore, ...], Meta(max_length=6)] = ()
+    claims: Raw = Raw(b"[]")  # decoded where their bytes are new: there are few kinds of them
 
 
 _decode: Final = msgspec.json.Decoder(CountedFields).decode
+
+
+class _Claims(Struct, frozen=True):
+    claims: Annotated[tuple[ClaimScore, ...], Meta(max_length=6)]
+
+
+_decode_claims: Final = msgspec.json.Decoder(_Claims).decode
 
 
 class Record(Protocol):
@@ -118,7 +127,7 @@ class Rejection(NamedTuple):
     detail: str
 
 
-class _Resolved(NamedTuple):
+class _Resolved(Struct, frozen=True):
     """What the registry says of an assessment id, prepared for the hot path."""
 
     assessment: Assessment
@@ -128,7 +137,9 @@ class _Resolved(NamedTuple):
     levels: int
     lowest: int
     highest: int
-    places: dict[tuple[str, Grade], tuple[int, SchoolCell]]
+    exam_id: Callable[[str], bytes]  # of an opportunity
+    places: dict[str, tuple[int, SchoolCell]]  # by school; where the test spans grades, by school and grade
+    parts: dict[tuple[object, ...], Contribution]  # see ``_contribution``
 
 
 class Reader:
@@ -147,6 +158,7 @@ class Reader:
         self.attribution = attribution
         self._by_tested_school = attribution == "tested"
         self._resolved: dict[tuple[str, int], _Resolved] = {}
+        self._sound_claims: dict[bytes, tuple[ClaimScore, ...]] = {}
 
     def under(self, attribution: Attribution) -> Reader:
         """This reader, or one like it that follows another rule."""
@@ -167,13 +179,16 @@ class Reader:
             return Rejection(record, Reason.UNDECODABLE, "hundreds of brackets; an event has a dozen")
         try:
             event = _decode(value)
+            claims = bytes(event.claims)
+            if claims not in self._sound_claims:
+                self._decode_claims(claims)
         except msgspec.ValidationError as error:
             return Rejection(record, Reason.INVALID, str(error)[:_LONGEST_DETAIL])
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return Rejection(record, Reason.UNDECODABLE, str(error)[:_LONGEST_DETAIL])
         try:
             resolved = self._resolved.get((event.assessment_id, event.school_year))
-            return self._read(record, event, resolved or self._resolve(event))
+            return self._read(record, event, claims, resolved or self._resolve(event))
         except _Refused as refusal:
             return Rejection(record, refusal.reason, str(refusal))
         except RefusedAssessment as error:
@@ -183,18 +198,24 @@ class Reader:
         except InvalidInput as error:
             return Rejection(record, Reason.INVALID, str(error))
 
-    def _read(self, record: Record, event: CountedFields, resolved: _Resolved) -> Incoming:
+    def _decode_claims(self, claims: bytes) -> None:
+        sound: _Claims = _decode_claims(b'{"claims":%b}' % claims)  # in its field, which errors name
+        if len(self._sound_claims) >= _CLAIMS_AT_MOST:
+            self._sound_claims.clear()
+        self._sound_claims[claims] = sound.claims
+
+    def _read(self, record: Record, event: CountedFields, claims: bytes, resolved: _Resolved) -> Incoming:
         if event.student_id is None:
             student = self._student_of_tombstone(record, event)
         else:
-            student = self._student_digest(StudentId(event.student_id))
+            student = self._student_digest(event.student_id)
             if record.key != hexlify(student):
                 raise _Refused(
                     Reason.WRONG_KEY,
                     "the record key is not the student's pseudonym; check the producer's secret",
                 )
         unit = student + resolved.unit_suffix
-        exam = exam_id(event.assessment_id, event.opportunity_id)
+        exam = resolved.exam_id(event.opportunity_id)
         status_us = microseconds(event.status_date)
         tested_school = event.tested_school
         if tested_school is not None and not self._is_school(tested_school):
@@ -207,13 +228,14 @@ class Reader:
             return Incoming(record, unit, tombstone, None, resolved.fields)
         if school is None:
             raise _Refused(Reason.INVALID, f"a {event.status} exam needs a school")
-        grade = resolved.grade
+        grade, at = resolved.grade, school
         if grade is None:
             enrolled = event.enrolled_grade or event.grade
             grade = resolved.assessment.cell_grade(Grade(enrolled) if enrolled else None)
-        number, cell = resolved.places.get((school, grade)) or self._place(school, grade, resolved)
+            at = school + grade
+        number, cell = resolved.places.get(at) or self._place(at, school, grade, resolved)
         completed_us = microseconds(event.completed) if event.completed is not None else status_us
-        part = _contribution(event, resolved)
+        part = self._contribution(event, claims, resolved)
         live = pack_live(LIVE, exam, status_us, event.sequence, completed_us, number, part)
         return Incoming(record, unit, live, (cell, part), resolved.fields)
 
@@ -241,6 +263,8 @@ class Reader:
             len(assessment.levels),
             lowest,
             highest,
+            exam_ids(event.assessment_id),
+            {},
             {},
         )
         if len(self._resolved) >= _RESOLVED_AT_MOST:
@@ -248,7 +272,7 @@ class Reader:
         self._resolved[event.assessment_id, event.school_year] = resolved
         return resolved
 
-    def _place(self, school: str, grade: Grade, resolved: _Resolved) -> tuple[int, SchoolCell]:
+    def _place(self, at: str, school: str, grade: Grade, resolved: _Resolved) -> tuple[int, SchoolCell]:
         if not self._is_school(school):
             _check_digits("school", school)
             raise _Refused(
@@ -256,8 +280,50 @@ class Reader:
             )
         number = place(school, grade)
         cell = (school_number(number), resolved.fields[grade_number(number)])
-        resolved.places[school, grade] = number, cell  # at most as many as there are schools and grades
+        resolved.places[at] = number, cell  # at most as many as there are schools and grades
         return number, cell
+
+    def _contribution(self, event: CountedFields, claims: bytes, resolved: _Resolved) -> Contribution:
+        score = event.scale_score
+        if score is not None and not resolved.lowest <= score <= resolved.highest:
+            raise _Refused(
+                Reason.INVALID,
+                f"scale score {score} is outside {resolved.lowest}-{resolved.highest} of {event.assessment_id}",
+            )
+        # All but the score, which is added to it: a few hundred kinds, of which most students have one of a few dozen.
+        kind = (
+            event.status,
+            event.level,
+            event.condition,
+            event.validity,
+            event.attempted,
+            event.include_indicator,
+            claims,
+        )
+        part = resolved.parts.get(kind)
+        if part is None or score is None:
+            part = self._contribution_but_score(event, claims, resolved)
+            if score is None:
+                return part
+            if len(resolved.parts) >= _PARTS_AT_MOST:
+                resolved.parts.clear()
+            resolved.parts[kind] = part
+        return Contribution(part + score) if part else part
+
+    def _contribution_but_score(
+        self, event: CountedFields, claims: bytes, resolved: _Resolved
+    ) -> Contribution:
+        """That of a score of 0; of no score when the result does not count, whatever its score."""
+        level = event.level
+        if level is not None and level > resolved.levels:
+            raise _Refused(
+                Reason.INVALID,
+                f"level {level} is above the {resolved.levels} levels of {event.assessment_id}",
+            )
+        if event.scale_score is None or level is None or not _countable(event):
+            return contribution(None)
+        levels = resolved.assessment.levels_code(level, self._sound_claims[claims])
+        return contribution(0, levels, under_appeal=event.status == "appeal")
 
 
 class _Refused(Exception):
@@ -269,23 +335,6 @@ class _Refused(Exception):
 def _check_digits(field: str, code: str) -> None:
     if not (code.isascii() and code.isdigit()):
         raise _Refused(Reason.INVALID, f"{field} is not a CDS code of 14 digits")
-
-
-def _contribution(event: CountedFields, resolved: _Resolved) -> Contribution:
-    score, level = event.scale_score, event.level
-    if level is not None and level > resolved.levels:
-        raise _Refused(
-            Reason.INVALID, f"level {level} is above the {resolved.levels} levels of {event.assessment_id}"
-        )
-    if score is not None and not resolved.lowest <= score <= resolved.highest:
-        raise _Refused(
-            Reason.INVALID,
-            f"scale score {score} is outside {resolved.lowest}-{resolved.highest} of {event.assessment_id}",
-        )
-    if score is None or level is None or not _countable(event):
-        return contribution(None)
-    levels = resolved.assessment.levels_code(level, event.claims)
-    return contribution(score, levels, under_appeal=event.status == "appeal")
 
 
 def _countable(event: CountedFields) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Final
 
 from schemas.errors import RebuildStopped
@@ -55,7 +56,7 @@ class Filling:
             LogGap: records that were not read yet are gone.
         """
         steered = 0.0
-        async with Lanes(self._apply) as lanes:
+        async with Lanes(self._apply, partial(Batch.joined, at_most=self._fetcher.batch_records)) as lanes:
             while True:
                 if time.monotonic() - steered > _STEER_SECONDS:
                     await self._steer()

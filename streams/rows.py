@@ -13,7 +13,7 @@ comparing bytes. A tombstone keeps identity and version only, so that a late ori
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from typing import Final
 
@@ -48,12 +48,19 @@ pack_live: Final = _LIVE.pack
 pack_tombstone: Final = _TOMBSTONE.pack
 
 
-def exam_id(assessment_id: str, opportunity_id: str) -> bytes:
-    """The 8 bytes that stand for an exam among its student's.
+def exam_ids(assessment_id: str) -> Callable[[str], bytes]:
+    """What makes, of an opportunity's id, the 8 bytes that stand for an exam among its student's.
 
     A student has some dozens of exams, so two of them share these bytes less often than once in 10^16 students.
     """
-    return blake2b(f"{assessment_id}\0{opportunity_id}".encode(), digest_size=EXAM_BYTES).digest()
+    begun = blake2b(f"{assessment_id}\0".encode(), digest_size=EXAM_BYTES)
+
+    def exam_id(opportunity_id: str) -> bytes:
+        digest = begun.copy()
+        digest.update(opportunity_id.encode())
+        return digest.digest()
+
+    return exam_id
 
 
 def unit_suffix(school_year: int, test: str, grade: str) -> bytes:

@@ -43,7 +43,7 @@ class Settings(SharedSettings):
             static_membership=instance != "-"
             and env.choice("SCORES_STATIC_MEMBERSHIP", "yes", ("no", "yes")) == "yes",
             attribution=cast(Attribution, env.choice("SCORES_ATTRIBUTION", "current", ("current", "tested"))),
-            batch_records=env.integer("SCORES_BATCH_RECORDS", 2_000, low=1, high=20_000),
+            batch_records=env.integer("SCORES_BATCH_RECORDS", 5_000, low=1, high=20_000),
             fetch_wait_ms=env.integer("SCORES_FETCH_WAIT_MS", 100, low=1, high=10_000),
             session_timeout_seconds=env.seconds("SCORES_SESSION_TIMEOUT_SECONDS", 10.0, low=2, high=60),
             commit_seconds=env.seconds("SCORES_COMMIT_SECONDS", 5.0, low=0, high=3600),

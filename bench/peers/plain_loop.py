@@ -165,9 +165,7 @@ def _by_partition(messages: Sequence[Message]) -> dict[TP, list[FetchedRecord]]:
         topic: Any = message.topic()
         partition: Any = message.partition()
         offset: Any = message.offset()
-        key: Any = message.key()  # bytes; the stubs allow text
-        value: Any = message.value()
-        found[TP(topic, partition)].append(FetchedRecord(key, value, offset, message.timestamp()[1], message))
+        found[TP(topic, partition)].append(FetchedRecord(message, offset))
     return found
 
 

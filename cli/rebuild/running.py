@@ -38,7 +38,7 @@ from streams.metrics import Metrics
 from streams.rebuild_state import Phase, RebuildState
 from streams.tables import Tables
 
-_BATCH_RECORDS: Final = 2_000  # as the workers' default: no longer scripts than theirs
+_BATCH_RECORDS: Final = 5_000  # as the workers' default: no longer scripts than theirs
 _FETCH_WAIT_MS: Final = 50
 _BUDGET_SECONDS: Final = 60.0
 

@@ -137,12 +137,13 @@ class EventCheck:
         if body.count(b"[") + body.count(b"{") > _BRACKETS_AT_MOST:
             return frozenset({Reason.UNDECODABLE})
         event = _counted_part(body)
+        said_once = _counted_part(_said_once(body)) if event is None else None
         if event is None and accepted:
-            event = _counted_part(_said_once(body))
+            event = said_once
         if event is None:
             # Which of them is told depends on what comes first.
-            schools_alone = _counted_part(body, _decode_but_schools) is not None
-            return _NO_EVENT | _SEMANTIC | {Reason.WRONG_KEY} if schools_alone else _NO_EVENT
+            perhaps = said_once is not None or _counted_part(body, _decode_but_schools) is not None
+            return _NO_EVENT | _SEMANTIC | {Reason.WRONG_KEY} if perhaps else _NO_EVENT
         self._check_whole(body, event)
         key = record.key or b""
         if event.student_id is not None:
@@ -204,10 +205,13 @@ def _said_once(body: bytes) -> bytes:
     """Of each field that is said several times, the last.
 
     The schema judges every one of them. The worker lets the digits of an earlier school code pass; the last is the one
-    that counts with both.
+    that counts with both. Of what is no object, the same.
     """
     text = body.decode(errors="replace").encode()
-    return msgspec.json.encode(msgspec.json.decode(text, type=dict[str, msgspec.Raw]))
+    try:
+        return msgspec.json.encode(msgspec.json.decode(text, type=dict[str, msgspec.Raw]))
+    except msgspec.DecodeError:
+        return body
 
 
 def _rejections(recount: Recount) -> int:

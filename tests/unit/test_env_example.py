@@ -133,7 +133,7 @@ def same(shown: str | None, default: object) -> bool:
 def test_reading_finds_what_has_no_default_and_what_has_one() -> None:
     read = read_by_the_code()
     assert read["SCORES_STUDENT_KEY_SECRET"] == {None}
-    assert read["SCORES_BATCH_RECORDS"] == {2_000}
+    assert read["SCORES_BATCH_RECORDS"] == {5_000}
 
 
 def test_entry_without_a_comment_of_its_own_takes_none_from_its_neighbour() -> None:
