@@ -61,7 +61,8 @@ def main() -> None:
         with local_kafka(folder) as kafka, _progress() as bar:
             filled = _fill(kafka, options, bar)
             settings = {"appendonly": "yes", "appendfsync": "everysec"} if options.append_only else None
-            with EmbeddedRedis(settings=settings) as store:
+            with EmbeddedRedis(binary=options.redis, settings=settings) as store:
+                print(f"Redis: {Path(options.redis).name if options.redis else 'the embedded server'}", flush=True)
                 _replay(filled, store, folder, options.results, bar)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -75,6 +76,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--schools", type=int, default=9_000)
     parser.add_argument("--producers", type=int, default=2, help="processes that fill Kafka")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--redis", default=shutil.which("redis-server"), help="server program; the embedded one if there is none"
+    )
     parser.add_argument(
         "--append-only", action="store_true", help="Redis writes its append-only file, as in production"
     )
