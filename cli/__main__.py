@@ -278,6 +278,43 @@ def show(
 
 
 @app.command()
+def watch(
+    url: Annotated[str, typer.Argument(help="The gateway's address, e.g. http://127.0.0.1:8080.")],
+    topic: Annotated[
+        list[str],
+        typer.Option("--topic", help="district/CDS, district/CDS/schools, ...; several for several."),
+    ],
+    token_file: Annotated[
+        Path | None, typer.Option(help="A file with the token, read again when a fresh one is due.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="SCORES_TOKEN", help="The token itself, when there is no file.")
+    ] = None,
+    test: Annotated[list[str] | None, typer.Option(help="Only these tests, e.g. ELA-SUM.")] = None,
+    grade: Annotated[list[str] | None, typer.Option(help="Only these grades: KG, 1 ... 12.")] = None,
+    year: Annotated[list[int] | None, typer.Option(help="Only these school years, e.g. 2026.")] = None,
+    once: Annotated[bool, typer.Option("--once", help="Print what there is now, and end.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Watch preliminary aggregates change, over reconnections (--json: a line a change)."""
+    from cli.watch import watch as run_watch
+
+    _run(
+        lambda: run_watch(
+            url,
+            topic,
+            token=token,
+            token_file=token_file,
+            tests=test or (),
+            grades=grade or (),
+            years=year or (),
+            once=once,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
 def tables(
     partitions: Annotated[
         bool, typer.Option("--partitions", help="Also each partition, with its owner.")

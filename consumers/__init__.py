@@ -1,1 +1,1 @@
-"""Other readers of the log: webhooks to district systems, lag for operators."""
+"""Other readers: live results for Python programs, webhooks to district systems, lag for operators."""

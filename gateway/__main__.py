@@ -23,12 +23,17 @@ def main() -> int:
     try:
         settings = Settings.from_env(os.environ)
         app = create_app(settings)
-        listener = listening_socket(settings.host, settings.port)
+        listener = listening_socket(
+            settings.host,
+            settings.port,
+            unconfirmed_seconds=max(30.0, 3 * settings.streams.send_timeout_seconds),
+        )
     except InvalidInput as error:
         print(error, file=sys.stderr)
         return 2
     configure_logging(settings.log_format)
-    server = Server(configure(app), app.state.gateway.drain)
+    config = configure(app, trusted_proxies=settings.trusted_proxies)
+    server = Server(config, app.state.gateway.drain)
     logger.info("started address=http://%s:%d", settings.host, settings.port)
     server.run(sockets=[listener])
     logger.info("stopped")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 from redis.exceptions import RedisError
 from starlette.applications import Starlette
@@ -14,6 +15,8 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.commands import Commands, carry_out, new_node
+from gateway.connections import Connections
 from gateway.credentials import Credentials
 from gateway.edge import Edge
 from gateway.health import health_routes
@@ -31,6 +34,7 @@ from gateway.problems import problem_response
 from gateway.routes import api_routes
 from gateway.service import Gateway
 from gateway.settings import Settings
+from gateway.stream_routes import stream_routes
 from gateway.tables import Tables, connect
 from gateway.tokens import TokenRefused, TokenVerifier
 from schemas.assessments import load_registry
@@ -64,7 +68,9 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
         tick_seconds=settings.tick_seconds,
         progress_seconds=settings.progress_seconds,
     )
-    gateway = Gateway(settings, tables, hub, Credentials(verifier), metrics)
+    connections = Connections(settings.connections)
+    commands = Commands(redis, new_node(), partial(carry_out, connections, settings.subscriptions))
+    gateway = Gateway(settings, tables, hub, Credentials(verifier), metrics, connections, commands)
 
     publisher = KafkaPublisher(settings.kafka, produce_seconds=settings.imports.produce_seconds)
     imports = ImportService(
@@ -77,19 +83,23 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         publisher.start()
-        gateway.following = asyncio.create_task(hub.run(), name="hub")
+        gateway.following = asyncio.create_task(hub.run(), name="the hub")
         gateway.following.add_done_callback(_report_the_end)
+        listening = asyncio.create_task(commands.run(), name="listening for commands")
+        listening.add_done_callback(_report_the_end)
         try:
             yield
         finally:
             gateway.following.cancel()
-            await asyncio.wait({gateway.following})
+            listening.cancel()
+            await asyncio.wait({gateway.following, listening})
             await asyncio.to_thread(publisher.close)
             await redis.aclose()
 
     app = Starlette(
         routes=[
             *api_routes(),
+            *stream_routes(),
             *import_routes(imports, gateway.credentials.by_header, settings.imports),
             *health_routes(),
             *page_routes(),
@@ -117,4 +127,4 @@ def _answering(metrics: Metrics) -> Callable[[Request, Exception], Awaitable[Res
 
 def _report_the_end(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
-        logger.error("the hub has stopped; restart this process", exc_info=task.exception())
+        logger.error("%s has stopped; restart this process", task.get_name(), exc_info=task.exception())

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
 from schemas.events import OrganizationEntry
-from schemas.identifiers import STATE, OrganizationId, ancestry, level_of
+from schemas.identifiers import OrganizationId, OrganizationLevel, ancestry, level_of
 from schemas.organizations import Directory
+
+# How many of a code's digits all codes below it begin with.
+_SHARED_DIGITS = {
+    OrganizationLevel.STATE: 0,
+    OrganizationLevel.COUNTY: 2,
+    OrganizationLevel.DISTRICT: 7,
+    OrganizationLevel.SCHOOL: 14,
+}
+_AFTER_DIGITS = ":"  # the character after 9
 
 
 class OrganizationSummary(Struct, frozen=True, gc=False):
@@ -20,15 +30,24 @@ class OrganizationSummary(Struct, frozen=True, gc=False):
 
 
 class OrganizationList:
-    """One version of the directory. A district, county or the state is there as soon as anything below it is."""
+    """One version of the directory. A district, county or the state is there as soon as anything below it is.
 
-    __slots__ = ("_directory", "_known", "version")
+    Codes are kept in order, so that all below an organization stand side by side: they are found and counted by bisection.
+    """
+
+    __slots__ = ("_by_level", "_directory", "_known", "_sorted", "version")
 
     def __init__(self, entries: Iterable[OrganizationEntry], version: int) -> None:
         self._directory = Directory(entries)
         self._known = frozenset(
             above for code in self._directory.entries for above in ancestry(OrganizationId(code))
         )
+        self._sorted = sorted(self._known)
+        self._by_level: dict[OrganizationLevel, list[OrganizationId]] = {
+            level: [] for level in OrganizationLevel
+        }
+        for organization in self._sorted:
+            self._by_level[level_of(organization)].append(organization)
         self.version = version
 
     def __len__(self) -> int:
@@ -45,6 +64,18 @@ class OrganizationList:
 
     def under(self, organization: OrganizationId) -> list[OrganizationId]:
         """An organization and all below it, by code; so each stands right before those below it."""
-        if organization == STATE:
-            return sorted(self._known)
-        return sorted(known for known in self._known if organization in ancestry(known))
+        return self._sorted[_below(self._sorted, organization)]
+
+    def below(self, organization: OrganizationId, level: OrganizationLevel) -> Sequence[OrganizationId]:
+        """Those of one level below an organization, by code."""
+        return self._by_level[level][_below(self._by_level[level], organization)]
+
+    def count_below(self, organization: OrganizationId, level: OrganizationLevel) -> int:
+        """How many ``below`` would be, without making the list."""
+        part = _below(self._by_level[level], organization)
+        return int(part.stop) - int(part.start)
+
+
+def _below(codes: Sequence[OrganizationId], organization: OrganizationId) -> slice:
+    shared = organization[: _SHARED_DIGITS[level_of(organization)]]
+    return slice(bisect_left(codes, shared), bisect_left(codes, shared + _AFTER_DIGITS))

@@ -1,96 +1,182 @@
-"""The views that somebody watches: who, what they were last told, and the snapshot that newcomers share."""
+"""The organizations that somebody watches, each with its cells live in memory.
+
+A feed is read as a whole once, when it is first wanted; from then on ticks keep it current, and whoever comes is served
+from memory. What a tick read while the feed was being read is merged with it, cell by cell: the later one stays.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Final
 
-from gateway.images import CellImage, Snapshot, View
-from gateway.subscriber import Subscriber
+from gateway.cell_filter import CellFilter
+from gateway.directory import OrganizationList, OrganizationSummary
+from gateway.following import TablesAway
+from gateway.images import CellImage, View
+from gateway.lines import Chunk
+from gateway.outlets import Outlet
+from gateway.permissions import VisibilityClass
+from gateway.subscriber import Pumped, Subscriber
 from schemas.aggregates import CellField
-from schemas.identifiers import OrganizationId
+from schemas.identifiers import OrganizationId, level_of
+
+# A feed that nobody watches is kept current for this many sweeps at least: those who come back find it there.
+_SWEEPS_KEPT: Final = 2
 
 
 class Feed:
-    """One watched view.
+    """One organization as one visibility class sees it."""
 
-    A snapshot is shared until a patch of this view is delivered: whoever comes after that delivery has not got the patch,
-    and needs a snapshot that was read later.
-    """
+    __slots__ = (
+        "_name",
+        "_sweeps_idle",
+        "_waiters",
+        "images",
+        "organization",
+        "outlets",
+        "ready",
+        "visibility",
+        "waiting",
+    )
 
-    __slots__ = ("delivered", "snapshot", "subscribers", "view")
+    def __init__(self, organization: OrganizationId, visibility: VisibilityClass) -> None:
+        self.organization = organization
+        self.visibility = visibility
+        self.images: dict[CellField, CellImage] = {}
+        self.ready = False  # all cells are in ``images``
+        self.outlets: dict[CellFilter, Outlet] = {}
+        self.waiting: set[Pumped] = set()  # to be pumped when it is ready
+        self._name: str | None = None
+        self._waiters: list[asyncio.Future[None]] = []
+        self._sweeps_idle = 0
 
-    def __init__(self, view: View) -> None:
-        self.view = view
-        self.subscribers: set[Subscriber] = set()
-        self.delivered: dict[CellField, tuple[int, int]] = {}  # version and change time last sent
-        self.snapshot: asyncio.Task[Snapshot] | None = None
+    def summary(self) -> OrganizationSummary:
+        """Its code, name and level."""
+        name = self.organization if self._name is None else self._name
+        return OrganizationSummary(self.organization, name, level_of(self.organization).value)
 
-    @property
-    def idle(self) -> bool:
-        """Whether nobody needs it."""
-        return not self.subscribers and self.snapshot is None
+    def call(self, name: str) -> bool:
+        """Take this name; whether it had another."""
+        if name == self._name:
+            return False
+        renamed = self._name is not None
+        self._name = name
+        self._forget_bytes()
+        return renamed
 
-    def news(self, images: Mapping[CellField, CellImage]) -> dict[CellField, CellImage]:
-        """Those of ``images`` that were not delivered yet; from now on they count as delivered."""
-        fresh: dict[CellField, CellImage] = {}
-        for name, image in images.items():
-            version, changed_ms = self.delivered.get(name, (-1, -1))
-            if image.version > version or image.changed_ms > changed_ms:
-                fresh[name] = image
-                self.delivered[name] = (image.version, image.changed_ms)
-        return fresh
+    def take(self, images: Mapping[CellField, CellImage]) -> dict[CellField, CellImage]:
+        """Keep those that are later than what is here, and say which; nobody needs to be told while it is not ready."""
+        fresh = {name: image for name, image in images.items() if image.supersedes(self.images.get(name))}
+        self.images |= fresh
+        if fresh:
+            self._forget_bytes()
+        return fresh if self.ready else {}
+
+    def fill(self, images: Mapping[CellField, CellImage]) -> Collection[Pumped]:
+        """All cells were read: it is ready. Returns who waited for it."""
+        self.take(images)
+        self.ready = True
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiters.clear()
+        waiting, self.waiting = self.waiting, set()
+        return waiting
+
+    def refuse(self, error: TablesAway) -> None:
+        """It cannot be read just now; those who only ask once are told."""
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_exception(error)
+        self._waiters.clear()
+
+    async def until_ready(self) -> None:
+        """Return when it is ready.
+
+        Raises:
+            TablesAway: it cannot be read just now.
+        """
+        while not self.ready:
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            await waiter
+
+    def start_over(self) -> None:
+        """Nothing that was read counts any more."""
+        self.ready = False
+        self.images = {}
+        self._forget_bytes()
+
+    def swept(self, *, in_use: bool) -> bool:
+        """Drop what need not be kept; whether the feed itself need not be."""
+        self._forget_bytes()
+        for cells in [cells for cells, outlet in self.outlets.items() if not outlet.streams]:
+            del self.outlets[cells]
+        self._sweeps_idle = 0 if in_use or self.outlets or self._waiters else self._sweeps_idle + 1
+        return self._sweeps_idle > _SWEEPS_KEPT
+
+    def _forget_bytes(self) -> None:
+        for outlet in self.outlets.values():
+            outlet.forget_bytes()
 
 
 class Feeds:
-    """All watched views, by view and by organization."""
+    """All feeds of one gateway process."""
 
     def __init__(self) -> None:
-        self._by_view: dict[View, Feed] = {}
-        self._by_organization: dict[OrganizationId, list[Feed]] = {}
+        self._by_organization: dict[OrganizationId, dict[VisibilityClass, Feed]] = {}
+        # Frames that several newcomers get alike; emptied whenever a feed changes in any way.
+        self.shared: dict[object, Chunk] = {}
+        self.epoch = 0  # how often all was lost
 
     def __iter__(self) -> Iterator[Feed]:
-        return iter(self._by_view.values())
+        return (feed for feeds in self._by_organization.values() for feed in feeds.values())
 
     def of(self, organization: OrganizationId) -> Iterable[Feed]:
-        """The watched views of an organization."""
-        return self._by_organization.get(organization, ())
+        """The feeds of an organization."""
+        return self._by_organization.get(organization, {}).values()
 
-    def watch(self, view: View) -> Feed:
-        """The feed of a view, made when there is none."""
-        feed = self._by_view.get(view)
+    def watch(self, organization: OrganizationId, visibility: VisibilityClass) -> Feed:
+        """The feed, made when there is none; what changes from here on reaches it."""
+        feeds = self._by_organization.setdefault(organization, {})
+        feed = feeds.get(visibility)
         if feed is None:
-            feed = self._by_view[view] = Feed(view)
-            self._by_organization.setdefault(view.organization, []).append(feed)
+            feed = feeds[visibility] = Feed(organization, visibility)
         return feed
 
-    def join(self, subscriber: Subscriber) -> None:
-        """Deliver the subscriber's views to it from now on."""
-        for view in subscriber.views:
-            self.watch(view).subscribers.add(subscriber)
+    def outlet(self, view: View) -> Outlet:
+        """The outlet of a view, made when there is none."""
+        feed = self.watch(view.organization, view.visibility)
+        outlet = feed.outlets.get(view.cells)
+        if outlet is None:
+            outlet = feed.outlets[view.cells] = Outlet(feed, view.cells)
+        return outlet
 
-    def leave(self, subscriber: Subscriber) -> None:
-        """Stop delivering to a subscriber."""
-        for view in subscriber.views:
-            feed = self._by_view.get(view)
-            if feed is not None:
-                feed.subscribers.discard(subscriber)
-                self.forget_if_idle(feed)
+    def leave(self, stream: Subscriber, outlets: Iterable[Outlet]) -> None:
+        """Stop delivering these to a stream."""
+        for outlet in outlets:
+            outlet.streams.discard(stream)
+            outlet.feed.waiting.discard(stream)
 
-    def forget_if_idle(self, feed: Feed) -> None:
-        """Drop a feed that nobody needs, so that memory follows the audience."""
-        if feed.idle and self._by_view.get(feed.view) is feed:
-            del self._by_view[feed.view]
-            others = self._by_organization[feed.view.organization]
-            others.remove(feed)
-            if not others:
-                del self._by_organization[feed.view.organization]
+    def rename(self, current: OrganizationList) -> list[Feed]:
+        """Take the directory's names; returns the feeds that had another."""
+        self.shared.clear()
+        return [feed for feed in self if feed.call(current.summary(feed.organization).name)]
 
     def start_over(self) -> None:
-        """Forget what was delivered and what was read; everybody gets a put."""
-        for feed in list(self._by_view.values()):
-            feed.delivered.clear()
-            feed.snapshot = None
-            for subscriber in feed.subscribers:
-                subscriber.request_put()
-            self.forget_if_idle(feed)
+        """Nothing that was read counts any more."""
+        self.epoch += 1
+        self.shared.clear()
+        for feed in self:
+            feed.start_over()
+
+    def sweep(self) -> None:
+        """Let go of feeds that nobody has watched for a while, and of bytes that nobody has asked for just now."""
+        self.shared.clear()
+        for organization, feeds in list(self._by_organization.items()):
+            for visibility, feed in list(feeds.items()):
+                if feed.swept(in_use=bool(feed.waiting)):
+                    del feeds[visibility]
+            if not feeds:
+                del self._by_organization[organization]

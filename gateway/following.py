@@ -14,12 +14,11 @@ from enum import Enum
 from typing import Final, Protocol
 
 import msgspec
-from redis.exceptions import RedisError
 
 from gateway.directory import OrganizationList
-from gateway.tables import Notices, Serving, Tables
+from gateway.tables import REDIS_AWAY, Notices, Serving, Tables
 from schemas.changes import decode_changes
-from schemas.errors import ScoreStreamError
+from schemas.errors import DependencyUnavailable, ScoreStreamError
 from schemas.keys import PartitionKeys
 
 logger = logging.getLogger(__name__)
@@ -39,6 +38,10 @@ class TablesState(Enum):
     AWAY = "away"
 
 
+class TablesAway(DependencyUnavailable):
+    """No figures can be read just now."""
+
+
 class Listener(Protocol):
     """Who is told; all calls come from one event loop and return at once."""
 
@@ -48,7 +51,7 @@ class Listener(Protocol):
     def lost(self) -> None:
         """Changes may have been missed, or another generation is served: nothing read before counts."""
 
-    def renamed(self, known: OrganizationList, current: OrganizationList) -> None:
+    def renamed(self, current: OrganizationList) -> None:
         """The directory changed."""
 
     def entered(self, state: TablesState) -> None:
@@ -103,7 +106,7 @@ class Following:
                 await self._follow()
             except* _ServingChanged:
                 pass
-            except* (RedisError, OSError, ScoreStreamError) as group:
+            except* (*REDIS_AWAY, ScoreStreamError) as group:
                 if self._pause_seconds == _SHORTEST_PAUSE_SECONDS:
                     logger.warning("the tables cannot be followed error=%r", group.exceptions[0])
                 self._enter(TablesState.AWAY)
@@ -112,12 +115,12 @@ class Following:
                 self._pause_seconds = min(self._pause_seconds * 1.5, _LONGEST_PAUSE_SECONDS)
 
     async def _follow(self) -> None:
-        self.organizations = await self._tables.organizations(self.organizations)
+        await self._read_directory()
         serving = await self._tables.serving()
         while serving is None:
             self._enter(TablesState.WARMING)
             await asyncio.sleep(_WARMING_SECONDS)
-            self.organizations = await self._tables.organizations(self.organizations)
+            await self._read_directory()
             serving = await self._tables.serving()
         await self._begin(serving)
         async with asyncio.TaskGroup() as group:
@@ -195,10 +198,13 @@ class Following:
             await asyncio.sleep(_WATCH_SECONDS)
             if await self._tables.serving() != serving:
                 raise _ServingChanged("another generation is served")
-            known = self.organizations
-            self.organizations = await self._tables.organizations(known)
-            if known is not None and self.organizations is not known:
-                self._listener.renamed(known, self.organizations)
+            await self._read_directory()
+
+    async def _read_directory(self) -> None:
+        known = self.organizations
+        self.organizations = await self._tables.organizations(known)
+        if known is not None and self.organizations is not known:
+            self._listener.renamed(self.organizations)
 
     def _enter(self, state: TablesState) -> None:
         if state is not self.state:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final
 
 import msgspec
 
 from gateway.directory import OrganizationSummary
+from gateway.subscriptions import SubscriptionRequest
 from schemas.figures import Figures
 
 _CDS: Final = {"type": "string", "pattern": "^[0-9]{14}$", "examples": ["19647330000000"]}
@@ -20,12 +22,22 @@ _STALE: Final = {
 _PRELIMINARY: Final = {"const": True, "description": "Unreleased figures; they change daily."}
 
 _STREAM_TEXT: Final = """\
-Server-sent events. `put` replaces all that you have of the organizations it names; `patch` brings changed cells, absolute
+Server-sent events. `subscribed` names the stream and says what it watches; forget what it calls `dropped`. `put` replaces all that you have of the organizations it names; `patch` brings changed cells, absolute
 and versioned: take a cell when its `version` or its `changed` is later than what you have. `results: 0` means that the
 last result moved away. `progress` says up to when the data are complete. `stale`, in the latest of these three, means
-that older results are still missing: the figures are being built anew. `bye` ends the stream; come back after
-`retry_ms` unless `reconnect` is false. Streams live ten minutes, more or less; reconnecting with `Last-Event-ID` brings
-what changed since, or a `put`."""
+that older results are still missing: the figures are being built anew. `challenge` comes before the token expires:
+renew. `bye` ends the stream; come back after `retry_ms` unless `reconnect` is false; it is also the answer when there are
+too many streams. Streams live ten minutes, more or less; reconnecting with `Last-Event-ID` brings what changed since,
+or a `put`."""
+
+_TOPIC: Final = {
+    "type": "string",
+    "pattern": "^(school/[0-9]{14}|district/[0-9]{14}(/schools)?|county/[0-9]{14}(/(districts|schools))?"
+    "|state/0{14}(/(counties|districts|schools))?)$",
+}
+_GRADE: Final = {"type": "string", "examples": ["KG", "3", "11"]}
+_TEST: Final = {"type": "string", "examples": ["ELA-SUM"]}
+_YEAR: Final = {"type": "integer", "minimum": 2000, "maximum": 2199}
 
 
 @cache
@@ -41,7 +53,7 @@ def document() -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}, {"session": []}],
-        "paths": _read_paths() | _session_paths() | _import_paths() | _operation_paths(),
+        "paths": _read_paths() | _command_paths() | _session_paths() | _import_paths() | _operation_paths(),
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT (RFC 9068)"},
@@ -52,6 +64,11 @@ def document() -> dict[str, Any]:
                 "BadRequest": _problem("A value is wrong; the detail names it and the remedy."),
                 "Unauthorized": _problem("No token, or one that opens nothing."),
                 "Forbidden": _problem("Not permitted, or there is no such organization: the same answer."),
+                "NoStream": _problem("There is no such stream any more; open a new one."),
+                "NotAcceptable": _problem("The Accept header excludes text/event-stream."),
+                "TooLarge": _problem("The body is too large; the detail names the limit."),
+                "NotJson": _problem("The body is not declared as application/json."),
+                "TooOften": _problem("Too many changes of this stream; ask again after Retry-After seconds."),
                 "Unavailable": _problem("Not now; ask again after Retry-After seconds."),
             },
         },
@@ -60,9 +77,11 @@ def document() -> dict[str, Any]:
 
 def _read_paths() -> dict[str, Any]:
     narrowing = [
-        _query("year", {"type": "integer"}, "School year, by the year in which it ends."),
-        _query("test", {"type": "string"}, "Test code, e.g. ELA-SUM."),
-        _query("grade", {"type": "string"}, "KG or 1 to 12."),
+        _query(
+            "year", _several(_YEAR), "School years, by the year in which they end; repeated: any of them."
+        ),
+        _query("test", _several(_TEST), "Test codes, e.g. ELA-SUM; repeated: any of them."),
+        _query("grade", _several(_GRADE), "KG or 1 to 12; repeated: any of them."),
     ]
     return {
         "/v1/stream": {
@@ -75,10 +94,16 @@ def _read_paths() -> dict[str, Any]:
                         "name": "topic",
                         "in": "query",
                         "required": True,
-                        "description": "school/CDS, district/CDS, county/CDS or state/CDS; up to 500, repeated.",
-                        "schema": {"type": "array", "minItems": 1, "items": {"type": "string"}},
-                        "examples": {"district": {"value": ["district/19647330000000"]}},
+                        "description": "school/CDS, district/CDS, county/CDS or state/CDS, or all of one level below: "
+                        "district/CDS/schools, county/CDS/districts, state/CDS/counties and so on; up to 500, repeated, "
+                        "and up to 2,000 organizations altogether.",
+                        "schema": _several(_TOPIC),
+                        "examples": {
+                            "district": {"value": ["district/19647330000000"]},
+                            "its schools": {"value": ["district/19647330000000/schools"]},
+                        },
                     },
+                    *narrowing,
                     {
                         "name": "Last-Event-ID",
                         "in": "header",
@@ -87,7 +112,13 @@ def _read_paths() -> dict[str, Any]:
                     _query(
                         "last_event_id",
                         {"type": "string"},
-                        "As the header, for a first connect; the header wins.",
+                        "As the header, for a first connect; the header wins. Also lastEventId.",
+                    ),
+                    _query(
+                        "since",
+                        {"type": "string", "examples": ["2026-05-04T12:00:00Z", "1777896000000"]},
+                        "For a first connect without an id: only cells that changed later. A time with its zone, or "
+                        "milliseconds since 1970.",
                     ),
                 ],
                 "responses": {
@@ -96,6 +127,7 @@ def _read_paths() -> dict[str, Any]:
                         "content": {"text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}},
                     },
                     **_refusals(),
+                    **_answers({"406": "NotAcceptable"}),
                 },
             }
         },
@@ -128,6 +160,42 @@ def _read_paths() -> dict[str, Any]:
                 "responses": {
                     "200": _json("In the order of their codes.", "Organizations"),
                     **_refusals(unavailable=True),
+                },
+            }
+        },
+    }
+
+
+def _command_paths() -> dict[str, Any]:
+    stream = {"name": "stream", "in": "path", "required": True, "schema": {"type": "string"}}
+    accepted = _json("Taken; the stream itself confirms with `subscribed`.", "Stream")
+    body = {"application/json": {"schema": {"$ref": "#/components/schemas/SubscriptionRequest"}}}
+    return {
+        "/v1/streams/{stream}/subscription": {
+            "post": {
+                "operationId": "changeSubscription",
+                "summary": "Let an open stream watch something else",
+                "description": "Replaces topics and filters. The stream then brings what is new, and names what to forget. "
+                "Any node takes it.",
+                "parameters": [stream],
+                "requestBody": {"required": True, "content": body},
+                "responses": {
+                    "202": accepted,
+                    **_refusals(unavailable=True),
+                    **_answers({"404": "NoStream", "413": "TooLarge", "415": "NotJson", "429": "TooOften"}),
+                },
+            }
+        },
+        "/v1/streams/{stream}/renew": {
+            "post": {
+                "operationId": "renewStream",
+                "summary": "Let an open stream go on with the token of this request",
+                "description": "The token must be the same subject's, and open all that the stream watches.",
+                "parameters": [stream],
+                "responses": {
+                    "202": accepted,
+                    **_refusals(unavailable=True),
+                    **_answers({"404": "NoStream", "429": "TooOften"}),
                 },
             }
         },
@@ -243,7 +311,7 @@ def _operation_paths() -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     _, described = msgspec.json.schema_components(
-        (Figures, OrganizationSummary), ref_template="#/components/schemas/{name}"
+        (Figures, OrganizationSummary, SubscriptionRequest), ref_template="#/components/schemas/{name}"
     )
     cells = {"type": "array", "items": {"$ref": "#/components/schemas/Figures"}}
     whole = _object(
@@ -276,6 +344,21 @@ def _schemas() -> dict[str, Any]:
                 "stale": _STALE,
             }
         ),
+        "Subscribed": _object(
+            {
+                "stream": {"type": "string"},
+                "topics": {"type": "array", "items": _TOPIC},
+                "tests": {"type": "array", "items": _TEST},
+                "grades": {"type": "array", "items": _GRADE},
+                "years": {"type": "array", "items": _YEAR},
+                "organizations": {"type": "integer"},
+                "expires": _TIME,
+                "dropped": {"type": "array", "items": _CDS, "description": "Forget these; absent when none."},
+            },
+            optional=("tests", "grades", "years", "dropped"),
+        ),
+        "Challenge": _object({"expires": _TIME, "renew": {"type": "string"}}),
+        "Stream": _object({"stream": {"type": "string"}}),
         "Bye": _object(
             {
                 "reason": {"type": "string"},
@@ -284,9 +367,10 @@ def _schemas() -> dict[str, Any]:
             }
         ),
         "Event": {
-            "description": "The data of an event: put, patch, progress, bye.",
+            "description": "The data of an event: subscribed, put, patch, progress, challenge, bye.",
             "oneOf": [
-                {"$ref": f"#/components/schemas/{name}"} for name in ("Put", "Patch", "Progress", "Bye")
+                {"$ref": f"#/components/schemas/{name}"}
+                for name in ("Subscribed", "Put", "Patch", "Progress", "Challenge", "Bye")
             ],
         },
         "Aggregates": _object({**put, "complete": _NULLABLE_TIME}),
@@ -323,13 +407,17 @@ def _schemas() -> dict[str, Any]:
     }
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    required = [name for name, schema in properties.items() if schema is not _STALE]
+def _object(properties: dict[str, Any], *, optional: Sequence[str] = ()) -> dict[str, Any]:
+    required = [name for name, schema in properties.items() if schema is not _STALE and name not in optional]
     return {"type": "object", "properties": properties, "required": required}
 
 
 def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
     return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def _several(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "minItems": 1, "items": items}
 
 
 def _json(description: str, schema: str) -> dict[str, Any]:
@@ -346,4 +434,8 @@ def _refusals(*, unavailable: bool = False) -> dict[str, Any]:
     names = {"400": "BadRequest", "401": "Unauthorized", "403": "Forbidden"}
     if unavailable:
         names["503"] = "Unavailable"
+    return _answers(names)
+
+
+def _answers(names: dict[str, str]) -> dict[str, Any]:
     return {status: {"$ref": f"#/components/responses/{name}"} for status, name in names.items()}

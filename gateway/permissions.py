@@ -6,7 +6,7 @@ refused, and a role that is not listed here grants nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -70,7 +70,13 @@ def may_import(grants: Iterable[Grant]) -> bool:
 
 def visibility(grants: Iterable[Grant], organization: OrganizationId) -> VisibilityClass | None:
     """How an organization is shown to the holder of these grants; None when not at all."""
-    return VisibilityClass.EXACT if may_view(grants, organization) else None
+    return visibility_by(grants)(organization)
+
+
+def visibility_by(grants: Iterable[Grant]) -> Callable[[OrganizationId], VisibilityClass | None]:
+    """As ``visibility``, for many organizations and the same grants."""
+    opened = _organizations_with(grants, Permission.AGGREGATE_READ)
+    return lambda organization: VisibilityClass.EXACT if _covered(organization, opened) else None
 
 
 def visible_among(grants: Iterable[Grant], organizations: Iterable[OrganizationId]) -> list[OrganizationId]:

@@ -1,4 +1,4 @@
-"""The reading side of the API: streams, aggregates, organizations, the page's session."""
+"""The reading side of the API, but for streams: aggregates, organizations, the page's session."""
 
 from __future__ import annotations
 
@@ -12,19 +12,16 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
-from gateway import sse
 from gateway.credentials import SESSION_COOKIE, bearer_token
 from gateway.directory import OrganizationSummary
-from gateway.hub import TablesAway
+from gateway.following import TablesAway
 from gateway.images import CellImage, put_data, whole_fragment
 from gateway.permissions import visible_among
 from gateway.service import Gateway
-from gateway.stream import Stream, farewell
-from gateway.streaming_response import StreamingResponse
+from gateway.subscriptions import Subscription
 from gateway.tokens import TokenRefused
-from gateway.topics import cell_filter, parse_topics
+from gateway.topics import Topic, parse_filter
 from schemas.errors import InvalidInput
 from schemas.figures import FIGURES_HEADER, Figures, figures_row, rfc3339
 from schemas.identifiers import STATE, organization_id
@@ -39,7 +36,6 @@ _decode_figures: Final = msgspec.json.Decoder(Figures).decode
 def api_routes() -> list[Route]:
     """The routes of this module."""
     return [
-        Route("/v1/stream", stream, methods=["GET"]),
         Route("/v1/aggregates/{organization}", aggregates, methods=["GET"]),
         Route("/v1/organizations", organizations, methods=["GET"]),
         Route("/v1/session", session, methods=["GET"]),
@@ -48,41 +44,20 @@ def api_routes() -> list[Route]:
     ]
 
 
-async def stream(request: Request) -> ASGIApp:
-    """Live results of the asked topics."""
-    gateway = _gateway(request)
-    principal = gateway.credentials.by_header_or_cookie(request)
-    asked = parse_topics(request.query_params.getlist("topic"), gateway.settings.most_topics)
-    try:
-        views = gateway.views(principal, asked)
-    except TablesAway:
-        return _turned_away(gateway, sse.CloseReason.NOT_READY)
-    if gateway.draining:
-        return _turned_away(gateway, sse.CloseReason.DRAINING)
-    gateway.metrics.connects.labels("opened").inc()
-    return StreamingResponse(
-        Stream(
-            hub=gateway.hub,
-            views=views,
-            cursor=_cursor(request),
-            token_seconds=(principal.expires - datetime.now(UTC)).total_seconds(),
-            limits=gateway.settings.streams,
-            metrics=gateway.metrics,
-        ),
-        gateway.metrics,
-        send_timeout_seconds=gateway.settings.streams.send_timeout_seconds,
-    )
-
-
 async def aggregates(request: Request) -> Response:
     """All cells of one organization, as they stand."""
     gateway = _gateway(request)
     principal = gateway.credentials.by_header_or_cookie(request)
     query = request.query_params
     as_csv = _wants_csv(query.get("format"), request.headers.get("accept", ""))
-    wanted = cell_filter(query.get("year"), query.get("test"), query.get("grade"))
-    views = gateway.views(principal, [organization_id(request.path_params["organization"])])
-    [snapshot] = await gateway.hub.snapshots(views)
+    wanted = parse_filter(
+        years=query.getlist("year") or None,
+        tests=query.getlist("test") or None,
+        grades=query.getlist("grade") or None,
+    )
+    topic = Topic(organization_id(request.path_params["organization"]))
+    # The whole organization, whose picture is shared with others; narrowed afterwards.
+    [snapshot] = await gateway.hub.snapshots(gateway.views(principal, Subscription((topic,))))
     shown = snapshot.shown(wanted)
     if as_csv:
         return Response(
@@ -163,19 +138,6 @@ async def close_session(request: Request) -> Response:
 def _gateway(request: Request) -> Gateway:
     gateway: Gateway = request.app.state.gateway
     return gateway
-
-
-def _turned_away(gateway: Gateway, reason: sse.CloseReason) -> Response:
-    gateway.metrics.connects.labels(reason.text).inc()
-    answer = Response(farewell(reason))
-    answer.raw_headers = [*sse.HEADERS, (b"content-length", str(len(answer.body)).encode())]
-    return answer
-
-
-def _cursor(request: Request) -> sse.Cursor | None:
-    query = request.query_params
-    header = request.headers.get("last-event-id")
-    return sse.parse_cursor(header or query.get("last_event_id") or query.get("lastEventId"))
 
 
 def _wants_csv(form: str | None, accept: str) -> bool:

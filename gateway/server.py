@@ -1,4 +1,4 @@
-"""uvicorn as this gateway needs it: its own socket, a drain before the shutdown, connections that can be dropped.
+"""uvicorn as this gateway needs it: its own socket, a drain before the shutdown, connections that streams take over.
 
 uvicorn tells open streams nothing when it is asked to stop, waits for them without end, and runs the lifespan's shutdown
 only after they are gone. So the drain hooks into ``Server.shutdown``, while the socket still listens: readiness turns
@@ -10,15 +10,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-import struct
 from collections.abc import Awaitable, Callable
 from types import FrameType
 from typing import Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.streaming_response import ABORT_EXTENSION
+from gateway.connection import Connection
 from schemas.errors import InvalidInput
 
 # A subscriber that stops reading holds this much in the kernel, instead of the 4 MB that autotuning grants.
@@ -61,40 +59,29 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 whose application can drop the connection together with what is buffered for it."""
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self.scope["extensions"] = {ABORT_EXTENSION: self._drop}  # type: ignore[dict-item]  # a function, not a mapping
-
-    def _drop(self) -> None:
-        connection = self.transport.get_extra_info("socket")
-        if connection is not None:
-            # Reset instead of a polite end: the kernel would keep what the client does not read, and try for minutes.
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
-
-
-def configure(app: object) -> uvicorn.Config:
-    """How uvicorn runs an application here."""
+def configure(app: object, *, trusted_proxies: str = "127.0.0.1") -> uvicorn.Config:
+    """How uvicorn runs an application here; whose word is taken for the address of a client."""
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # any ASGI application
         loop="uvloop",
-        http=Protocol,
+        http=Connection,
         ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
         server_header=False,
         proxy_headers=True,
+        forwarded_allow_ips=trusted_proxies,
         timeout_keep_alive=75,  # longer than a load balancer's, so that it is never we who close under a request
         timeout_graceful_shutdown=_GRACE_SECONDS,
     )
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int, *, unconfirmed_seconds: float = 30.0) -> socket.socket:
     """A socket to serve on.
+
+    A client that confirms no byte for ``unconfirmed_seconds`` has vanished without a word, and is given up; the kernel's
+    default is a quarter of an hour. It counts for a client that does not read, too, so it has to be more than what a stream grants.
 
     Raises:
         InvalidInput: the address cannot be used.
@@ -111,6 +98,8 @@ def listening_socket(host: str, port: int) -> socket.socket:
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; inherited by every connection
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(unconfirmed_seconds * 1000))
         listener.bind(address)
         listener.listen(_BACKLOG)
     except OSError as error:

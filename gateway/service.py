@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from redis.exceptions import RedisError
 
+from gateway.commands import Commands
+from gateway.connections import Connections
 from gateway.credentials import Credentials
-from gateway.following import TablesState
-from gateway.hub import Hub, TablesAway
+from gateway.following import TablesAway, TablesState
+from gateway.hub import Hub
 from gateway.images import View
 from gateway.metrics import Metrics
-from gateway.permissions import Forbidden, visibility
 from gateway.settings import Settings
+from gateway.subscriptions import Subscription
 from gateway.tables import Tables
 from gateway.tokens import Principal
-from schemas.identifiers import OrganizationId
 
 _READY_SECONDS = 1.0
 _FAREWELL_SECONDS = 0.5  # for the last ones' frames to leave
@@ -33,26 +33,28 @@ class Gateway:
     hub: Hub
     credentials: Credentials
     metrics: Metrics
+    connections: Connections
+    commands: Commands
     draining: bool = False
     following: asyncio.Task[None] | None = field(default=None, repr=False)
 
-    def views(self, principal: Principal, organizations: Collection[OrganizationId]) -> list[View]:
+    @property
+    def node(self) -> str:
+        """This process's name among the nodes."""
+        return self.commands.node
+
+    def views(self, principal: Principal, subscription: Subscription) -> tuple[View, ...]:
         """How each organization is shown to somebody.
 
         Raises:
             Forbidden: one of them is not open to them, or does not exist.
+            InvalidInput: they are too many.
             TablesAway: which organizations there are is not known yet.
         """
         known = self.hub.organizations
         if known is None:
             raise TablesAway("the directory of organizations has not been read yet")
-        views: list[View] = []
-        for organization in organizations:
-            shown = visibility(principal.grants, organization)
-            if shown is None or organization not in known:
-                raise Forbidden
-            views.append(View(organization, shown))
-        return views
+        return subscription.views(principal, known)
 
     async def unready(self) -> list[str]:
         """Why no new work should be sent here; empty when there is no reason."""

@@ -19,7 +19,7 @@ _ID: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _EVENT: Final = re.compile(r"[a-z][a-z_]{0,31}")
 # Not str.splitlines(): it also splits on U+2028, which JSON may contain unescaped.
 _LINE_END: Final = re.compile(rb"\r\n|\r|\n")
-_CURSOR: Final = re.compile(r"([A-Za-z0-9_~-]{1,64})\.([0-9]{1,15})")
+_CURSOR: Final = re.compile(r"([A-Za-z0-9_~-]{1,64})\.([0-9]{1,15})(?:\.([0-9a-f]{10}))?")
 
 HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -37,6 +37,8 @@ class CloseReason(Enum):
     DRAINING = ("draining", True)
     TOKEN_EXPIRED = ("token_expired", False)
     NOT_READY = ("not_ready", True)
+    TOO_MANY_STREAMS = ("too_many_streams", True)
+    OVERLOADED = ("overloaded", True)
     SLOW_READER = ("slow_reader", True)
     FAULT = ("fault", True)
 
@@ -47,19 +49,28 @@ class CloseReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """Where a subscriber stands: all changes of this generation up to this Redis time have been sent to it."""
+    """Where a subscriber stands: all changes of this generation up to this Redis time have been sent to it.
+
+    ``mark`` names what the stream was about, where its address does not tell; ten hexadecimal digits, or nothing.
+    """
 
     generation: Generation
     milliseconds: int
+    mark: str = ""
 
     def __str__(self) -> str:
-        return f"{self.generation}.{self.milliseconds}"
+        place = f"{self.generation}.{self.milliseconds}"
+        return f"{place}.{self.mark}" if self.mark else place
+
+    def marked(self, mark: str) -> Cursor:
+        """The same place, of a stream with this mark."""
+        return Cursor(self.generation, self.milliseconds, mark) if mark != self.mark else self
 
 
 def parse_cursor(text: str | None) -> Cursor | None:
     """A cursor from a Last-Event-ID; None when it is absent or not one of ours, and then a ``put`` is due."""
     match = _CURSOR.fullmatch(text) if text else None
-    return Cursor(Generation(match[1]), int(match[2])) if match else None
+    return Cursor(Generation(match[1]), int(match[2]), match[3] or "") if match else None
 
 
 def frame(event: str, data: bytes, *, event_id: str | None = None, retry_ms: int | None = None) -> bytes:

@@ -1,22 +1,32 @@
-"""One stream from its first byte to its ``bye``: what is sent, in which order, and when it ends."""
+"""One stream from its first byte to its ``bye``: what it is about, and when it ends.
+
+It has no task, timer or generator of its own. The hub calls it when something is new, its line when the client takes bytes
+again, the wheel when a time has come. In between it is a few references.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import random
-from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
 
 from gateway import sse
-from gateway.following import TablesState
-from gateway.hub import Hub, TablesAway
-from gateway.images import Batch, Snapshot, View, patch_frame, put_frames
+from gateway.directory import OrganizationList
+from gateway.following import TablesAway, TablesState
+from gateway.hub import Hub
+from gateway.images import View
+from gateway.lines import Chunk, Line
+from gateway.mailbox import Mailbox
 from gateway.metrics import Metrics
-from gateway.subscriber import Frame, Subscriber
+from gateway.permissions import Forbidden
+from gateway.telling import Telling
+from gateway.tokens import Principal
+from gateway.watched import Watched, mark_of
+from gateway.wheel import NEVER, turns
 
-# Two clocks that differ, or a tick under way while the id was written: what lies this close before an id is sent again.
-RESUME_MARGIN_MS = 2_000
-_RETRY_SNAPSHOT_SECONDS = 1.0
+_HEARTBEAT: Final = Chunk(sse.HEARTBEAT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,100 +36,238 @@ class StreamLimits:
     max_age_seconds: float = 600.0
     heartbeat_seconds: float = 15.0
     send_timeout_seconds: float = 10.0
+    challenge_seconds: float = 60.0  # before the token expires
 
 
-@dataclass(slots=True)
-class Stream:
-    """One subscriber's stream; ``frames`` is consumed once, ``reason`` says afterwards why it ended."""
+def _nobody(_: Stream) -> None:
+    pass
 
-    hub: Hub
-    views: Sequence[View]
-    cursor: sse.Cursor | None
-    token_seconds: float  # how long the token still holds
-    limits: StreamLimits
-    metrics: Metrics
-    reason: sse.CloseReason = sse.CloseReason.CLIENT_GONE
-    _said_waiting: bool = field(default=False, init=False)
 
-    async def frames(self) -> AsyncGenerator[bytes, None]:
-        """The stream's bytes, frame by frame."""
-        loop = asyncio.get_running_loop()
+class Stream(Telling):
+    """One subscriber's stream. All calls come from the event loop and return at once."""
+
+    __slots__ = ("_age_ends", "_expires", "_left", "_limits", "due", "reason", "slot")
+
+    def __init__(
+        self,
+        *,
+        hub: Hub,
+        subscription: Watched,
+        principal: Principal,
+        limits: StreamLimits,
+        metrics: Metrics,
+        stream_id: str,
+        cursor: sse.Cursor | None = None,
+        since_ms: int | None = None,
+        left: Callable[[Stream], None] = _nobody,
+    ) -> None:
+        """``left`` is called once, when the connection is over, whether or not the stream was started.
+
+        Raises:
+            Forbidden: the subscription is not open to the principal.
+            InvalidInput: it is too much.
+            TablesAway: which organizations there are is not known yet.
+        """
+        subscription.views(principal, _known(hub))
+        super().__init__(hub, subscription, principal, metrics, stream_id, cursor, since_ms)
+        self.reason = sse.CloseReason.CLIENT_GONE
+        self.due = NEVER
+        self.slot = 0
+        self._limits = limits
+        self._left = left
+        self._age_ends = self._expires = self._challenge_at = NEVER  # turns
+
+    @property
+    def subject(self) -> str:
+        """Whose stream it is."""
+        return self.principal.subject
+
+    @property
+    def follows_directory(self) -> bool:
+        """Whether what it watches depends on the directory."""
+        return self.subscription.follows_directory
+
+    # From its start to its end.
+
+    def start(self, line: Line) -> None:
+        """Begin to send; the head of the answer has been sent."""
+        hub, wheel = self._hub, self._hub.wheel
+        self._line = line
+        self._metrics.connections.inc()
         # Everybody's own age, or a deployment's herd would come back together for ever.
-        age = self.limits.max_age_seconds * random.uniform(0.8, 1.2)
-        ends = loop.time() + min(age, self.token_seconds)
-        ending = sse.CloseReason.MAX_AGE if age < self.token_seconds else sse.CloseReason.TOKEN_EXPIRED
-        yield sse.opening(sse.retry_milliseconds(random.random()))
-        subscriber = self.hub.subscribe(self.views)
-        try:
-            while True:
-                if loop.time() >= ends:
-                    subscriber.close(ending)
-                if subscriber.closing is not None:
-                    self.reason = subscriber.closing
-                    yield self._count(Frame("bye", _goodbye(self.reason)))
-                    return
-                if subscriber.put_due and self.hub.state is TablesState.LIVE:
-                    for frame in await self._whole(subscriber):
-                        yield self._count(frame)
-                    continue
-                if not subscriber.put_due or self._said_waiting:
-                    frame_due = subscriber.take()
-                else:
-                    self._said_waiting = True
-                    frame_due = Frame("comment", self._waiting())
-                if frame_due is None:
-                    idle_since = loop.time()
-                    await subscriber.wait(min(self.limits.heartbeat_seconds, ends - idle_since))
-                    if loop.time() - idle_since >= self.limits.heartbeat_seconds:
-                        frame_due = Frame("heartbeat", sse.HEARTBEAT)
-                if frame_due is not None:
-                    yield self._count(frame_due)
-        finally:
-            self.hub.unsubscribe(subscriber)
+        self._age_ends = wheel.after(self._limits.max_age_seconds * random.uniform(0.8, 1.2))
+        self._expires = self._expiry()
+        self._challenge_at = self._expires - turns(self._limits.challenge_seconds)
+        views = self.subscription.views_now(self.principal, _known(hub))
+        self._outlets = hub.enter(self, views)
+        if self.follows_directory:
+            self._mark = mark_of(views)
+        box = self._box = Mailbox()
+        box.subscribed = True
+        box.add_whole(self._outlets)
+        box.progress = not self._outlets
+        self._challenge_if_due(box)
+        if hub.state is not TablesState.LIVE:
+            box.comment = sse.WARMING if hub.state is TablesState.WARMING else sse.AWAY
+        self._write(Chunk(sse.opening(sse.retry_milliseconds(random.random())) + self._announcements(box)))
+        self.pump()
+        wheel.schedule(self, self._next_look())
 
-    async def _whole(self, subscriber: Subscriber) -> list[Frame]:
-        """Where the subscriber stands from now on: everything, or what it has missed."""
-        subscriber.put_due = False
-        try:
-            snapshots = await self.hub.snapshots(self.views)
-        except TablesAway:
-            subscriber.put_due = True
-            await subscriber.wait(_RETRY_SNAPSHOT_SECONDS)
-            return []
-        subscriber.begin(snapshots, self.hub.settled)
-        frames = self._resumed(snapshots)
-        if frames is None:
-            frames = [Frame("put", encoded) for encoded in put_frames(snapshots)]
-        self.cursor = None  # it counts for the first time only
-        progress = self.hub.progress()
-        return [*frames, Frame("progress", progress)] if progress else frames
+    def close(self, reason: sse.CloseReason) -> None:
+        """End with a ``bye``; what waits is not sent, the client's last id knows of it."""
+        line = self._line
+        if line is None or self._ended:
+            return
+        self._end(reason)
+        self._metrics.frames.count("bye")
+        line.write(Chunk(sse.bye(reason, sse.retry_milliseconds(random.random()))))
+        line.end()
+        # The last bytes get the time that any bytes get; then the connection goes, and they with it.
+        self._hub.wheel.schedule(self, self._hub.wheel.after(self._limits.send_timeout_seconds))
 
-    def _resumed(self, snapshots: Sequence[Snapshot]) -> list[Frame] | None:
-        """What changed since the id that the subscriber came with; None when that is not known."""
-        if self.cursor is None:
+    def fail(self) -> None:
+        """End the stream: there is a fault in serving it."""
+        self._drop(sse.CloseReason.FAULT)
+
+    def gone(self) -> None:
+        """The connection is over, or was never there."""
+        self._hub.wheel.forget(self)
+        if self._line is not None:
+            self._end(sse.CloseReason.CLIENT_GONE)
+            self._line = None
+            self._metrics.connections.dec()
+        left, self._left = self._left, _nobody
+        left(self)
+
+    def paused(self) -> None:
+        """The client does not take what it was sent."""
+        if self._blocked_since == NEVER:
+            self._blocked_since = self._hub.wheel.now
+            if self.due != NEVER:
+                self._hub.wheel.schedule(self, self._next_look())
+
+    def resumed(self) -> None:
+        """It has taken it."""
+        if not self._ended:
+            self._blocked_since = NEVER
+            self.pump()
+
+    def look(self, now: int) -> int | None:
+        """Do what is due by a turn of the wheel."""
+        if self._line is None:
             return None
-        upto = min((snapshot.cursor for snapshot in snapshots), key=lambda cursor: cursor.milliseconds)
-        known = self.cursor.generation == upto.generation
-        # An id from the future is forged, or was given out before Redis lost what it counts.
-        if not known or self.cursor.milliseconds > upto.milliseconds + RESUME_MARGIN_MS:
-            self.metrics.resumes.labels("put").inc()
+        if self._ended:
+            self._line.reset()
             return None
-        self.metrics.resumes.labels("patch").inc()
-        batch = Batch(tick=0, cursor=upto, stale=any(snapshot.stale for snapshot in snapshots))
-        since = self.cursor.milliseconds - RESUME_MARGIN_MS
-        changed = [patch for snapshot in snapshots if (patch := snapshot.changed_after(since, batch))]
-        return [Frame("patch", patch_frame(changed))] if changed else []
+        blocked = self._blocked_since != NEVER
+        if blocked and now >= self._blocked_since + turns(self._limits.send_timeout_seconds):
+            self._drop(sse.CloseReason.SLOW_READER)
+            return None
+        if now >= min(self._expires, self._age_ends):
+            expired = now >= self._expires
+            self.close(sse.CloseReason.TOKEN_EXPIRED if expired else sse.CloseReason.MAX_AGE)
+            return self.due
+        if now >= self._challenge_at:
+            self._challenge_if_due(self._mailbox())
+            self.pump()
+        if not blocked and now >= self._spoke + turns(self._limits.heartbeat_seconds):
+            self._metrics.frames.count("heartbeat")
+            self._write(_HEARTBEAT)
+        return self._next_look()
 
-    def _waiting(self) -> bytes:
-        return sse.WARMING if self.hub.state is TablesState.WARMING else sse.AWAY
+    def _end(self, reason: sse.CloseReason) -> None:
+        if not self._ended:
+            self._ended = True
+            self.reason = reason
+            self._metrics.closes.labels(reason.text).inc()
+            self._hub.leave(self, self._outlets)
+            self._outlets, self._box, self._blocked_since = (), None, self._hub.wheel.now
 
-    def _count(self, frame: Frame) -> bytes:
-        self.metrics.frames.labels(frame.kind).inc()
-        return frame.encoded
+    def _drop(self, reason: sse.CloseReason) -> None:
+        if self._line is not None and not self._ended:
+            self._end(reason)
+            # Not politely: what is buffered will never be read, and a close would wait for it.
+            self._line.reset()
+
+    # What it is about.
+
+    def change(self, subscription: Watched) -> None:
+        """Watch this from now on; the client is told, and sent what is new.
+
+        Raises:
+            Forbidden: it is not open to the stream's principal; nothing changes.
+            InvalidInput: it is too much; nothing changes.
+            TablesAway: which organizations there are is not known.
+        """
+        if self._line is None or self._ended:
+            return
+        views = subscription.views(self.principal, _known(self._hub))
+        self.subscription = subscription
+        self._metrics.subscription_changes.inc()
+        self._watch(views, mark_of(views))
+
+    def renew(self, principal: Principal) -> None:
+        """Go on with a fresh token; the client is told until when.
+
+        Raises:
+            Forbidden: it does not open all that is watched; nothing changes.
+        """
+        if self._line is None or self._ended:
+            return
+        if not self.subscription.open_to(principal):
+            raise Forbidden
+        self.principal = principal
+        now, self._expires = self._hub.wheel.now, self._expiry()
+        # Tokens that never live as long as that are challenged at half of it, or renewing would become a loop.
+        early = turns(self._limits.challenge_seconds)
+        self._challenge_at = self._expires - min(early, (self._expires - now) // 2)
+        self._metrics.renewals.inc()
+        self._watch(self.subscription.views_now(principal, _known(self._hub)), self._mark)
+        if not self._ended:
+            self._hub.wheel.schedule(self, self._next_look())
+
+    def follow_directory(self) -> None:
+        """Watch what the directory makes of the subscription now."""
+        if self._line is None or self._ended:
+            return
+        views = self.subscription.views_now(self.principal, _known(self._hub))
+        if views != tuple(outlet.view for outlet in self._outlets):
+            self._watch(views, mark_of(views))
+
+    def _watch(self, views: Sequence[View], mark: str) -> None:
+        before = dict.fromkeys(self._outlets)
+        self._outlets = self._hub.exchange(self, self._outlets, views)
+        self._mark = mark
+        now = set(self._outlets)
+        box = self._mailbox()
+        box.drop(outlet for outlet in before if outlet not in now)
+        box.add_whole(outlet for outlet in self._outlets if outlet not in before)
+        box.dropped |= {outlet.feed.organization for outlet in before}
+        box.dropped -= {outlet.feed.organization for outlet in now}
+        box.subscribed = True
+        self.pump()
+
+    # Times.
+
+    def _expiry(self) -> int:
+        return self._hub.wheel.after((self.principal.expires - datetime.now(UTC)).total_seconds())
+
+    def _challenge_if_due(self, box: Mailbox) -> None:
+        if self._hub.wheel.now >= self._challenge_at:
+            box.challenge = True
+            self._challenge_at = self._expires  # then it is too late
+
+    def _next_look(self) -> int:
+        ends = min(self._expires, self._age_ends, self._challenge_at)
+        if self._blocked_since != NEVER:
+            return min(ends, self._blocked_since + turns(self._limits.send_timeout_seconds))
+        return min(ends, self._spoke + turns(self._limits.heartbeat_seconds))
 
 
-def _goodbye(reason: sse.CloseReason) -> bytes:
-    return sse.bye(reason, sse.retry_milliseconds(random.random()))
+def _known(hub: Hub) -> OrganizationList:
+    if hub.organizations is None:
+        raise TablesAway("the directory of organizations has not been read yet")
+    return hub.organizations
 
 
 def farewell(reason: sse.CloseReason) -> bytes:

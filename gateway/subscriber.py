@@ -1,134 +1,77 @@
-"""What one connection has yet to be told: the latest of everything, never a backlog.
-
-Pending cells are kept by view and name, so a subscriber that reads slowly gets fewer frames with the latest values; what
-it can hold up is bounded by what it subscribed to.
-"""
+"""What the hub asks of a stream, and how it goes through many of them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import logging
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol, TypeVar
 
-from gateway.images import Patch, Snapshot, View, patch_frame
+from gateway.batches import Batch, Patch
+from gateway.lines import Chunk
+from gateway.outlets import Outlet
 from gateway.sse import CloseReason
 
+logger = logging.getLogger(__name__)
 
-class Frame(NamedTuple):
-    """An encoded frame and its kind, for counting."""
-
-    kind: str
-    encoded: bytes
+_AT_ONCE: Final = 256  # about two milliseconds of writing, after which others have their turn
 
 
-class Subscriber:
-    """One connection as the hub sees it. The hub puts in, the connection's stream takes out; one event loop."""
+class Pumped(Protocol):
+    """A stream that something was in the way of."""
 
-    __slots__ = (
-        "_comment",
-        "_guard",
-        "_pending",
-        "_progress",
-        "_wake",
-        "closing",
-        "merged",
-        "put_due",
-        "views",
-    )
+    def pump(self) -> None:
+        """Send what has been waiting, if it can be sent now."""
 
-    def __init__(self, views: Sequence[View]) -> None:
-        self.views = tuple(views)
-        self.put_due = True
-        self.closing: CloseReason | None = None
-        self.merged = 0  # patches that were merged into a pending one
-        self._pending: dict[View, Patch] = {}
-        self._guard: dict[View, Snapshot] = {}
-        self._progress: bytes | None = None
-        self._comment: bytes | None = None
-        self._wake = asyncio.Event()
+    def fail(self) -> None:
+        """End the stream: there is a fault in serving it."""
 
-    def offer(self, patch: Patch) -> None:
-        """Take note of changed cells. ``patch`` is permitted; nothing is checked here."""
-        guard = self._guard.get(patch.view)
-        if guard is not None:
-            newer = patch.newer_than(guard.cells)
-            if patch.batch.tick > guard.tick:
-                del self._guard[patch.view]
-            if newer is None:
-                return
-            patch = newer
-        pending = self._pending.get(patch.view)
-        if pending is not None:
-            patch = patch.after(pending)
-            self.merged += 1
-        self._pending[patch.view] = patch
-        self._wake.set()
 
-    def begin(self, snapshots: Sequence[Snapshot], settled: Callable[[Snapshot], bool]) -> None:
-        """From here on only what is later than these snapshots is news.
+class Subscriber(Pumped, Protocol):
+    """One open stream as the hub sees it; every call returns at once."""
 
-        A tick that is under way may have read its cells before a snapshot did, and the next one may repeat what is in it;
-        so patches are compared with a snapshot until that is settled. ``put_due`` is the stream's to clear, before it asks
-        for the snapshots: a request that comes while they are being built must not be lost.
-        """
-        for snapshot in snapshots:
-            pending = self._pending.pop(snapshot.view, None)
-            later = pending and pending.newer_than(snapshot.cells)
-            if later:
-                self._pending[snapshot.view] = later
-            if not settled(snapshot):
-                self._guard[snapshot.view] = snapshot
+    due: int  # the wheel's turn at which ``look`` is wanted; the wheel sets it
+    slot: int  # which of the hub's slots it is told progress in; the hub sets it
 
-    def settle(self, snapshot: Snapshot) -> None:
-        """No patch can be older than this snapshot any more; it need not be held."""
-        if self._guard.get(snapshot.view) is snapshot:
-            del self._guard[snapshot.view]
+    @property
+    def follows_directory(self) -> bool:
+        """Whether what it watches depends on the directory."""
 
-    def report(self, progress: bytes) -> None:
-        """Take note of the latest progress frame."""
-        self._progress = progress
-        self._wake.set()
+    def deliver(self, patches: tuple[Patch, ...], batch: Batch, *, progress: bool) -> None:
+        """Send the tick's changes of what it watches, with the progress if that is due. Permitted; nothing is checked."""
+
+    def report(self, progress: Chunk) -> None:
+        """Send the latest progress."""
 
     def say(self, comment: bytes) -> None:
-        """Send a comment soon."""
-        self._comment = comment
-        self._wake.set()
+        """Send a comment."""
 
-    def request_put(self) -> None:
-        """Start over: what was sent may be wrong, or incomplete."""
-        self._pending.clear()
-        self._guard.clear()
-        self.put_due = True
-        self._wake.set()
+    def put_again(self, outlets: Iterable[Outlet]) -> None:
+        """Send these whole once more."""
 
-    def wake(self) -> None:
-        """Look again."""
-        self._wake.set()
+    def start_over(self) -> None:
+        """Send everything whole: what was sent may be wrong, or incomplete."""
+
+    def follow_directory(self) -> None:
+        """Watch what the directory makes of the subscription now."""
+
+    def look(self, now: int) -> int | None:
+        """Do what is due by the wheel's turn ``now``; when to look again, None for never."""
 
     def close(self, reason: CloseReason) -> None:
-        """End the stream with a ``bye``; the first reason stays."""
-        self.closing = self.closing or reason
-        self._wake.set()
+        """End the stream with a ``bye``."""
 
-    def take(self) -> Frame | None:
-        """The next frame to send; None when there is nothing. Patches wait while a put is due."""
-        if self._pending and not self.put_due:
-            patches = list(self._pending.values())
-            self._pending = {}
-            return Frame("patch", patch_frame(patches))
-        if self._comment is not None:
-            comment, self._comment = self._comment, None
-            return Frame("comment", comment)
-        if self._progress is not None:
-            progress, self._progress = self._progress, None
-            return Frame("progress", progress)
-        return None
 
-    async def wait(self, seconds: float) -> None:
-        """Return when something was put in since the last wait, or after ``seconds``."""
+Kind = TypeVar("Kind", bound=Pumped)
+
+
+async def for_each(subscribers: Iterable[Kind], act: Callable[[Kind], object]) -> None:
+    """Do something for many without holding up the loop; one that cannot be served ends, and it alone."""
+    for number, subscriber in enumerate(tuple(subscribers), 1):
         try:
-            async with asyncio.timeout(max(seconds, 0)):
-                await self._wake.wait()
-        except TimeoutError:
-            return
-        self._wake.clear()
+            act(subscriber)
+        except Exception:
+            logger.exception("a stream could not be served")
+            subscriber.fail()
+        if not number % _AT_ONCE:
+            await asyncio.sleep(0)

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisClusterException, RedisError
 
 from gateway.directory import OrganizationList
 from schemas.aggregates import Cell, CellField
@@ -30,6 +31,9 @@ from schemas.keys import (
 from schemas.shares import add_stored, stored_cell
 
 RedisClient = Redis | RedisCluster
+
+# What reading raises while Redis is not there. The second is no RedisError: a cluster of which no node answers.
+REDIS_AWAY: Final = (RedisError, RedisClusterException, OSError)
 
 NOTICES_AT_ONCE: Final = (
     500  # half of what the workers keep, so that a full read is noticed before the trim bites
@@ -115,19 +119,25 @@ class Tables:
         entries = await self._redis.hvals(ORGANIZATIONS)
         return OrganizationList(map(decode_organization, entries), version)
 
-    async def read_organization(
-        self, serving: Serving, organization: OrganizationId
-    ) -> dict[CellField, MergedCell]:
-        """Every cell of an organization, by name."""
+    async def read_organizations(
+        self, serving: Serving, organizations: Sequence[OrganizationId]
+    ) -> list[dict[CellField, MergedCell]]:
+        """Every cell of each of some organizations, by name; one read of each share, all in one round trip."""
         pipe = self._pipeline()
-        for keys in serving.partition_keys():
-            pipe.hgetall(keys.cells(organization))
-        merged: dict[CellField, MergedCell] = {}
-        for shares in await pipe.execute():
-            for field, value in shares.items():
-                name = CellField(field.decode())
-                merged[name] = _merge(merged.get(name), value)
-        return merged
+        partitions = serving.partition_keys()
+        for organization in organizations:
+            for keys in partitions:
+                pipe.hgetall(keys.cells(organization))
+        replies = iter(await pipe.execute())
+        found: list[dict[CellField, MergedCell]] = []
+        for _ in organizations:
+            merged: dict[CellField, MergedCell] = {}
+            for _ in partitions:
+                for field, value in next(replies).items():
+                    name = CellField(field.decode())
+                    merged[name] = _merge(merged.get(name), value)
+            found.append(merged)
+        return found
 
     async def read_cells(
         self, serving: Serving, names: Sequence[tuple[OrganizationId, Sequence[CellField]]]

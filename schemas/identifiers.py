@@ -26,6 +26,7 @@ STATE: Final = OrganizationId("0" * 14)
 GRADES: Final[tuple[Grade, ...]] = (Grade("KG"), *(Grade(f"{n:02d}") for n in range(1, 13)))
 GRADE_NUMBER: Final[dict[Grade, int]] = {grade: number for number, grade in enumerate(GRADES)}
 
+_NUMBERED = frozenset(str(number) for number in range(1, 13))
 _CDS = re.compile(r"[0-9]{14}")
 
 
@@ -90,6 +91,9 @@ def grade_from(text: str) -> Grade:
     stripped = text.strip().upper()
     if stripped in {"KG", "K", "TK", "0", "00"}:
         return GRADES[0]
-    if stripped.isascii() and stripped.isdigit() and 1 <= int(stripped) <= 12:
-        return GRADES[int(stripped)]
+    digits = stripped.lstrip("0")
+    if (
+        digits in _NUMBERED
+    ):  # not int() of whatever was sent: it refuses more than 4,300 digits with an error of its own
+        return GRADES[int(digits)]
     raise InvalidIdentifier(f"'{text[:40]}' is not a grade; expected KG or 1 to 12")

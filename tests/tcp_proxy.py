@@ -71,6 +71,10 @@ class TcpProxy:
         self.resume()
         self.cut()
 
+    def lead_to(self, upstream_port: int) -> None:
+        """Connect to another server from now on, as a load balancer does; connections that are open stay."""
+        self._upstream_port = upstream_port
+
     def cut(self) -> None:
         """Reset every connection; what is under way in either direction is lost. New connections are accepted."""
         with self._lock:

@@ -18,7 +18,7 @@ from schemas.topics import topics
 from tests.stack import JARS
 from tests.tcp_proxy import TcpProxy
 
-_LARGEST_LOSS: Final = 2_000_000  # bytes of the append-only file: some seconds of a season
+LARGEST_LOSS: Final = 2_000_000  # bytes of the append-only file: some seconds of a season
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +90,16 @@ class Surroundings:
 
         Returns how many: up to ``share`` of the largest loss, and never more than half of the file.
         """
-        [*_, last] = sorted(
-            (self._folder / "redis").rglob("*.incr.aof"), key=lambda file: file.stat().st_mtime
-        )
-        size = last.stat().st_size
-        lost = min(int(share * _LARGEST_LOSS) + 1, size // 2)
-        with last.open("r+b") as file:
+        size = self.redis_log_bytes
+        lost = min(int(share * LARGEST_LOSS) + 1, size // 2)
+        with self._redis_log().open("r+b") as file:
             file.truncate(size - lost)
         return lost
+
+    @property
+    def redis_log_bytes(self) -> int:
+        """How long the append-only file is."""
+        return self._redis_log().stat().st_size
 
     def start_redis(self) -> None:
         """What the file still holds is there when this returns."""
@@ -109,6 +111,10 @@ class Surroundings:
         self.real.kill()
         while_down()
         self.real.start()
+
+    def _redis_log(self) -> Path:
+        files = (self._folder / "redis").rglob("*.incr.aof")
+        return max(files, key=lambda file: file.stat().st_mtime)
 
     def _start_kafka(self, resources: ExitStack) -> list[TcpProxy]:
         wanted = topics(self._partitions)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,13 +17,20 @@ from sse_starlette.sse import EventSourceResponse
 
 from gateway import sse
 from gateway.directory import OrganizationSummary
-from gateway.images import Batch, Patch, Renderer, Snapshot, View, patch_frame, progress_frame, put_frames
-from gateway.metrics import Metrics
+from gateway.frames import (
+    challenge_frame,
+    patch_frame,
+    progress_frame,
+    put_frame,
+    subscribed_frame,
+)
+from gateway.images import CellImage, Renderer, patch_fragment, shown_cells, whole_fragment
+from gateway.lines import Chunk, Line
 from gateway.permissions import VisibilityClass
 from gateway.stream import Stream
 from gateway.streaming_response import StreamingResponse
 from gateway.tables import MergedCell
-from schemas.aggregates import Cell, cell_field, contribution, levels_code
+from schemas.aggregates import Cell, CellField, cell_field, contribution, levels_code
 from schemas.assessments import Assessment, Claim
 from schemas.errors import UnknownAssessment
 from schemas.identifiers import Grade, OrganizationId, TestCode
@@ -35,8 +41,9 @@ GOLDEN = Path(__file__).parent / "golden"
 WRITE = os.environ.get("RENEW_GOLDEN") == "1"
 
 NOON = 1_777_896_000_000  # 2026-05-04T12:00:00Z
-SCHOOL = View(OrganizationId("19990010000101"), VisibilityClass.EXACT)
-DISTRICT = View(OrganizationId("19990010000000"), VisibilityClass.EXACT)
+SCHOOL = OrganizationId("19990010000101")
+DISTRICT = OrganizationId("19990010000000")
+STREAM = "n1.Zk3vQ2hXw0a"
 ELA = cell_field(2026, "ELA-SUM", "03")
 MATH = cell_field(2026, "MATH-SUM", "11")
 
@@ -71,52 +78,71 @@ def emptied() -> Cell:
     return cell
 
 
-def snapshots(*, stale: bool = False) -> list[Snapshot]:
+def cells() -> dict[CellField, CellImage]:
     renderer = Renderer(assessment)
-    cursor = sse.Cursor(Generation("g1"), NOON + 123)
-    cells = {
+    return {
         ELA: renderer.image(ELA, MergedCell(NOON, ela()), VisibilityClass.EXACT),
         MATH: renderer.image(MATH, MergedCell(NOON + 7, emptied()), VisibilityClass.EXACT),
     }
-    names = {SCHOOL: "Cañon Elementary", DISTRICT: 'The "Birch Valley" Unified'}
-    return [
-        Snapshot(
-            view,
-            cursor,
-            1,
-            0.0,
-            cells,
-            OrganizationSummary(view.organization, names[view], level),
-            stale=stale,
-        )
-        for view, level in ((SCHOOL, "school"), (DISTRICT, "district"))
+
+
+def cursor(milliseconds: int, mark: str = "") -> sse.Cursor:
+    return sse.Cursor(Generation("g1"), NOON + milliseconds, mark)
+
+
+def put(*, stale: bool = False, mark: str = "") -> bytes:
+    names = {SCHOOL: ("Cañon Elementary", "school"), DISTRICT: ('The "Birch Valley" Unified', "district")}
+    fragments = [
+        whole_fragment(OrganizationSummary(organization, *named), shown_cells(cells()))
+        for organization, named in names.items()
     ]
+    return put_frame(fragments, cursor(123, mark), stale=stale)
+
+
+def put_without_results() -> bytes:
+    fragment = whole_fragment(OrganizationSummary(SCHOOL, "Cañon Elementary", "school"), [])
+    return put_frame([fragment], cursor(0), stale=False)
 
 
 def patch(*, stale: bool = False) -> bytes:
-    batch = Batch(2, sse.Cursor(Generation("g1"), NOON + 456), stale)
-    school, district = snapshots()
-    return patch_frame(
-        [Patch(SCHOOL, batch, school.cells), Patch(DISTRICT, batch, {ELA: district.cells[ELA]})]
+    fragments = [patch_fragment(SCHOOL, cells()), patch_fragment(DISTRICT, {ELA: cells()[ELA]})]
+    return patch_frame(fragments, cursor(456), stale=stale)
+
+
+def subscribed(described: dict[str, object], organizations: int, *dropped: OrganizationId) -> bytes:
+    return subscribed_frame(
+        STREAM, described, organizations=organizations, expires_ms=NOON + 3_600_000, dropped=dropped
     )
 
 
 FRAMES: dict[str, Callable[[], bytes]] = {
     "opening": lambda: sse.opening(4187),
-    "put": lambda: b"".join(put_frames(snapshots())),
-    "put-without-results": lambda: b"".join(
-        put_frames(
-            [Snapshot(SCHOOL, sse.Cursor(Generation("g1"), NOON), 1, 0.0, {}, snapshots()[0].organization)]
-        )
+    "subscribed": lambda: subscribed({"topics": [f"school/{SCHOOL}", f"district/{DISTRICT}"]}, 2),
+    "subscribed-changed": lambda: subscribed(
+        {
+            "topics": [f"district/{DISTRICT}/schools"],
+            "tests": ["ELA-SUM"],
+            "grades": ["KG", "03"],
+            "years": [2026],
+        },
+        37,
+        SCHOOL,
+        DISTRICT,
     ),
-    "put-stale": lambda: b"".join(put_frames(snapshots(stale=True))),
+    "put": put,
+    "put-without-results": put_without_results,
+    "put-stale": lambda: put(stale=True),
+    "put-changed": lambda: put(mark="3f0c9a41d2"),
     "patch": patch,
     "patch-stale": lambda: patch(stale=True),
     "progress": lambda: progress_frame(NOON, NOON + 500, live=True),
     "progress-away": lambda: progress_frame(None, NOON, live=False),
     "progress-stale": lambda: progress_frame(None, NOON + 500, live=True, stale=True),
+    "challenge": lambda: challenge_frame(STREAM, expires_ms=NOON + 3_600_000),
     "bye": lambda: sse.bye(sse.CloseReason.MAX_AGE, 5120),
     "bye-token-expired": lambda: sse.bye(sse.CloseReason.TOKEN_EXPIRED, 2000),
+    "bye-too-many-streams": lambda: sse.bye(sse.CloseReason.TOO_MANY_STREAMS, 15000),
+    "bye-overloaded": lambda: sse.bye(sse.CloseReason.OVERLOADED, 29999),
     "comments": lambda: sse.HEARTBEAT + sse.WARMING + sse.AWAY,
 }
 
@@ -144,15 +170,30 @@ def test_figures_of_a_test_that_this_registry_does_not_have_keep_their_numbers()
     assert b'{"level":2,"name":"Level 2","count":1,"percent":33.3}' in image.encoded
 
 
-@dataclass
+COURSE = ("opening", "subscribed", "put", "patch", "progress", "challenge", "comments", "bye")
+
+
 class Recorded:
     """A stream with a fixed course."""
 
-    reason: sse.CloseReason = sse.CloseReason.MAX_AGE
+    def start(self, line: Line) -> None:
+        for name in COURSE:
+            line.write(Chunk(FRAMES[name]()))
+        line.end()
 
-    async def frames(self) -> AsyncGenerator[bytes, None]:
-        for name in ("opening", "put", "patch", "progress", "comments", "bye"):
-            yield FRAMES[name]()
+    def paused(self) -> None:
+        """It holds nothing back."""
+
+    def resumed(self) -> None:
+        """It holds nothing back."""
+
+    def gone(self) -> None:
+        """It keeps nothing."""
+
+
+async def recorded_frames() -> AsyncGenerator[bytes, None]:
+    for name in COURSE:
+        yield FRAMES[name]()
 
 
 Send = Callable[[Any], Awaitable[None]]
@@ -179,8 +220,8 @@ async def received_from(app: App) -> tuple[dict[bytes, bytes], bytes]:
 
 @pytest.mark.anyio
 async def test_our_response_and_sse_starlettes_send_identical_bytes() -> None:
-    ours = StreamingResponse(cast(Stream, Recorded()), Metrics(), send_timeout_seconds=5)
-    theirs = EventSourceResponse(Recorded().frames(), ping=3600)
+    ours = StreamingResponse(cast(Stream, Recorded()))
+    theirs = EventSourceResponse(recorded_frames(), ping=3600)
     our_headers, our_body = await received_from(cast(App, ours))
     _, their_body = await received_from(cast(App, theirs))
     assert our_body == their_body

@@ -1,6 +1,6 @@
 """The command line: ``make fuzz``, and the replay of one input.
 
-python -m hostile [--events 1000000] [--documents 100000] [--seed 1] [--jobs 2]
+python -m hostile [--events 1000000] [--documents 100000] [--streams 100000] [--seed 1] [--jobs 2]
 python -m hostile --replay FILE
 python -m hostile --window KIND:SEED:NUMBER
 """
@@ -33,6 +33,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m hostile", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--documents", type=int, default=100_000, help="every twentieth as a whole request")
+    parser.add_argument(
+        "--streams", type=int, default=100_000, help="requests for streams, and commands to them"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=min(4, os.cpu_count() or 1))
     parser.add_argument("--save", type=Path, default=_FOLDER, help="where failing inputs go")
@@ -46,7 +49,12 @@ def main() -> int:
         first = int(number) // runner.WINDOW * runner.WINDOW
         return _run([Campaign(Kind(kind), runner.WINDOW, int(seed), 1, first)], options.save)
     requests = options.documents // _REQUESTS
-    counts = {Kind.EVENT: options.events, Kind.REPORT: options.documents - requests, Kind.REQUEST: requests}
+    counts = {
+        Kind.EVENT: options.events,
+        Kind.REPORT: options.documents - requests,
+        Kind.REQUEST: requests,
+        Kind.STREAM: options.streams,
+    }
     campaigns = [
         Campaign(kind, count, options.seed, options.jobs) for kind, count in counts.items() if count > 0
     ]

@@ -15,12 +15,14 @@ class Kind(StrEnum):
     EVENT = "event"  # a record of the results topic, to the worker; and its value as JSON, to the import
     REPORT = "report"  # an XML document, to the import
     REQUEST = "request"  # a whole HTTP request, to the import endpoint
+    STREAM = "stream"  # a request for a stream, or a command to one that is open
 
 
 class Input(NamedTuple):
     """One input and how it was made.
 
-    ``head`` is the record key of an event, the Content-Type of a request, and None for a report.
+    ``head`` is the record key of an event, the Content-Type of a request to the import, the first lines of one for a
+    stream, and None for a report.
     """
 
     kind: Kind

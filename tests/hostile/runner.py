@@ -32,6 +32,8 @@ from hostile.import_checks import ImportCheck, RequestCheck
 from hostile.inputs import Input, Kind
 from hostile.report_mutations import report_input
 from hostile.request_mutations import request_input
+from hostile.stream_checks import StreamCheck
+from hostile.stream_mutations import stream_input
 
 # Inputs whose joint effect is looked at at once. A stretch begins at a multiple of it, so the result does not depend on how
 # many processes share the work.
@@ -94,9 +96,12 @@ def checking(kind: Kind) -> Iterator[Check]:
             yield EventCheck()
         elif kind is Kind.REPORT:
             yield _Each(ImportCheck().check)
-        else:
+        elif kind is Kind.REQUEST:
             with RequestCheck() as requests:
                 yield _Each(requests.check)
+        else:
+            with StreamCheck() as streams:
+                yield _Each(streams.check)
     finally:
         logging.disable(logging.NOTSET)
 
@@ -115,6 +120,7 @@ _MUTATORS: Final[dict[Kind, Callable[[int, int], Input]]] = {
     Kind.EVENT: event_input,
     Kind.REPORT: report_input,
     Kind.REQUEST: request_input,
+    Kind.STREAM: stream_input,
 }
 
 

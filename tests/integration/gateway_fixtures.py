@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -148,10 +148,17 @@ class GatewayProcess:
         status, self.process = self.process.returncode, None
         return status, log
 
-    def token(self, organization: str, *, role: str = READER_ROLE, seconds: float = 600) -> str:
+    def token(
+        self,
+        organization: str,
+        *,
+        role: str = READER_ROLE,
+        seconds: float = 600,
+        subject: str = "test@example.test",
+    ) -> str:
         """A token for one organization."""
         return self.issuer.issue(
-            "test@example.test", [Grant(role, OrganizationId(organization))], timedelta(seconds=seconds)
+            subject, [Grant(role, OrganizationId(organization))], timedelta(seconds=seconds)
         )
 
     def client(self, organization: str | None = None, **headers: str) -> httpx.Client:
@@ -251,8 +258,11 @@ class EventReader:
 
 
 @contextlib.contextmanager
-def stream(client: httpx.Client, *topics: str, **headers: str) -> Iterator[EventReader]:
-    """An open stream."""
-    with client.stream("GET", "/v1/stream", params={"topic": topics}, headers=headers) as response:
+def stream(
+    client: httpx.Client, *topics: str, query: Mapping[str, Sequence[str]] | None = None, **headers: str
+) -> Iterator[EventReader]:
+    """An open stream; ``query`` has what is asked besides topics."""
+    asked = {"topic": topics, **(query or {})}
+    with client.stream("GET", "/v1/stream", params=asked, headers=headers) as response:
         assert response.status_code == 200, response.read()
         yield EventReader(response)

@@ -7,7 +7,8 @@ import json
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,12 +23,15 @@ from integration.gateway_fixtures import (
 )
 
 from gateway.hub import Hub
-from gateway.images import Renderer, View
+from gateway.images import Renderer
+from gateway.lines import Chunk
 from gateway.metrics import Metrics
-from gateway.permissions import VisibilityClass
+from gateway.permissions import READER_ROLE, Grant
 from gateway.sse import parse_cursor
 from gateway.stream import Stream, StreamLimits
+from gateway.subscriptions import DEFAULT_LIMITS, SubscriptionRequest
 from gateway.tables import Tables, connect
+from gateway.tokens import Principal
 from schemas.assessments import load_registry
 from schemas.identifiers import OrganizationId
 
@@ -51,6 +55,9 @@ async def running_hub(url: str, metrics: Metrics) -> AsyncIterator[tuple[Hub, Ta
     hub = Hub(tables, Renderer(load_registry().at), metrics, tick_seconds=0.005, progress_seconds=0.05)
     following = asyncio.create_task(hub.run())
     try:
+        while hub.cursor is None:
+            await asyncio.sleep(0.01)
+            assert not following.done()
         yield hub, tables
     finally:
         following.cancel()
@@ -61,8 +68,9 @@ async def running_hub(url: str, metrics: Metrics) -> AsyncIterator[tuple[Hub, Ta
 class Watcher:
     """Takes frames at its word: replaces what a put names, overwrites what a patch brings, compares no versions."""
 
-    def __init__(self, views: list[View]) -> None:
-        self.views = views
+    def __init__(self, topics: list[str]) -> None:
+        self.topics = topics
+        self.organizations = {topic.split("/")[1] for topic in topics}
         self.cells: Cells = {}
         self.last_id: str | None = None
         self.went_back: list[str] = []
@@ -89,20 +97,64 @@ class Watcher:
         self.last_id = fields.get("id", self.last_id)
 
 
+class DawdlingLine:
+    """A line that takes no more every now and then, for a while, and hangs up in the end."""
+
+    def __init__(self, watcher: Watcher, chance: random.Random) -> None:
+        self.stream: Stream | None = None
+        self.hung_up = asyncio.Event()
+        self._watcher = watcher
+        self._chance = chance
+        self._frames_left = chance.randrange(2, 40)
+
+    def write(self, chunk: Chunk) -> None:
+        assert not self.hung_up.is_set()
+        for frame in chunk.raw.split(b"\n\n"):
+            self._watcher.take(frame)
+        self._frames_left -= 1
+        if self._frames_left < 0:
+            self.hung_up.set()
+        elif self._chance.random() < 0.3:
+            assert self.stream is not None
+            self.stream.paused()
+            asyncio.get_running_loop().call_later(
+                self._chance.choice((0, 0, 0, 0.001, 0.03)), self.stream.resumed
+            )
+
+    def end(self) -> None:
+        raise AssertionError("the stream ended")
+
+    def reset(self) -> None:
+        raise AssertionError("the stream was reset")
+
+
+def opened(hub: Hub, topics: list[str], metrics: Metrics, last_id: str | None = None) -> Stream:
+    district = Grant(READER_ROLE, OrganizationId(DISTRICT))
+    return Stream(
+        hub=hub,
+        subscription=SubscriptionRequest(tuple(topics)).subscription(DEFAULT_LIMITS),
+        principal=Principal("somebody", (district,), datetime.now(UTC) + timedelta(hours=1), "token"),
+        limits=StreamLimits(),
+        metrics=metrics,
+        stream_id="node.stream",
+        cursor=parse_cursor(last_id),
+    )
+
+
 async def watch(
     hub: Hub, watcher: Watcher, metrics: Metrics, chance: random.Random, done: asyncio.Event
 ) -> None:
     """Read for a while, hang up, come back with the last id; in the end stay until the tables are reached."""
     while True:
-        leave_after = chance.randrange(2, 40)
-        stream = Stream(hub, watcher.views, parse_cursor(watcher.last_id), 60.0, StreamLimits(), metrics)
-        async with aclosing(stream.frames()) as frames:
-            async for frame in frames:
-                watcher.take(frame)
-                await asyncio.sleep(chance.choice((0, 0, 0, 0.001, 0.03)))
-                leave_after -= 1
-                if leave_after < 0 and not done.is_set():
-                    break
+        line = DawdlingLine(watcher, chance)
+        line.stream = opened(hub, watcher.topics, metrics, watcher.last_id)
+        if done.is_set():
+            line._frames_left = 1_000_000
+        line.stream.start(line)
+        try:
+            await line.hung_up.wait()
+        finally:
+            line.stream.gone()
         await asyncio.sleep(chance.random() * 0.02)
 
 
@@ -146,7 +198,8 @@ async def reached(tables: Tables, watchers: list[Watcher], worker: FakeWorker) -
     assert serving is not None
     wanted = {}
     for organization in (SCHOOL, SECOND_SCHOOL, DISTRICT):
-        for name, merged in (await tables.read_organization(serving, OrganizationId(organization))).items():
+        [cells] = await tables.read_organizations(serving, [OrganizationId(organization)])
+        for name, merged in cells.items():
             _, test, grade = name.split(":")
             wanted[organization, test, grade] = (
                 merged.cell.version,
@@ -157,7 +210,7 @@ async def reached(tables: Tables, watchers: list[Watcher], worker: FakeWorker) -
     def differing() -> list[str]:
         found = []
         for number, watcher in enumerate(watchers):
-            mine = {view.organization for view in watcher.views}
+            mine = watcher.organizations
             for name, (version, with_scores, score_sum) in wanted.items():
                 cell = watcher.cells.get(name)
                 mean = (2 * score_sum + with_scores) // (2 * with_scores)
@@ -183,8 +236,8 @@ async def test_subscribers_that_come_and_go_end_with_the_tables_and_never_go_bac
     worker.list_organizations(ORGANIZATIONS)
     worker.serve()
     metrics, done = Metrics(), asyncio.Event()
-    views = [View(OrganizationId(one), VisibilityClass.EXACT) for one in (SCHOOL, SECOND_SCHOOL, DISTRICT)]
-    watchers = [Watcher(chance.sample(views, chance.randrange(1, 4))) for _ in range(SUBSCRIBERS)]
+    topics = [f"school/{SCHOOL}", f"school/{SECOND_SCHOOL}", f"district/{DISTRICT}"]
+    watchers = [Watcher(chance.sample(topics, chance.randrange(1, 4))) for _ in range(SUBSCRIBERS)]
     async with running_hub(redis.url, metrics) as (hub, tables):
         tasks = [
             asyncio.create_task(watch(hub, watcher, metrics, random.Random(chance.random()), done))
@@ -200,30 +253,3 @@ async def test_subscribers_that_come_and_go_end_with_the_tables_and_never_go_bac
             await asyncio.wait(tasks)
     assert not [step for watcher in watchers for step in watcher.went_back]
     assert resumed(metrics) > SUBSCRIBERS  # they did come back, and were not simply sent everything
-
-
-async def test_a_herd_shares_one_snapshot_per_organization(redis: RedisServer) -> None:
-    worker = FakeWorker(redis.url, generation="g9")
-    worker.list_organizations(ORGANIZATIONS)
-    worker.apply(SCHOOL, [scored(2450, 3)])
-    worker.serve()
-    metrics = Metrics()
-    views = [View(OrganizationId(one), VisibilityClass.EXACT) for one in (SCHOOL, DISTRICT)]
-
-    async def first_put(hub: Hub) -> bytes:
-        async with aclosing(Stream(hub, views, None, 60.0, StreamLimits(), metrics).frames()) as frames:
-            async for frame in frames:
-                if b"event: put" in frame:
-                    return frame
-        raise AssertionError("no put")
-
-    async with running_hub(redis.url, metrics) as (hub, _):
-        puts = await asyncio.gather(*(first_put(hub) for _ in range(200)))
-        assert len(set(puts)) == 1
-        [built] = [
-            sample.value
-            for family in metrics.registry.collect()
-            for sample in family.samples
-            if sample.name == "scores_sse_snapshot_builds_total"
-        ]
-        assert built == len(views)

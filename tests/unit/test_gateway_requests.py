@@ -15,64 +15,7 @@ from gateway.problems import problem_response
 from gateway.server import listening_socket
 from gateway.settings import Settings
 from gateway.tokens import TokenRefused
-from gateway.topics import cell_filter, parse_topics
-from schemas.aggregates import CellField
 from schemas.errors import DependencyUnavailable, InvalidInput
-
-
-def test_topics_name_organizations_each_once_and_in_order() -> None:
-    asked = [
-        "district/19990010000000",
-        "school/19990010000101",
-        "district/19-99001-0000000",
-        "state/00000000000000",
-    ]
-    assert parse_topics(asked, 10) == ("19990010000000", "19990010000101", "00000000000000")
-
-
-@pytest.mark.parametrize(
-    ("topics", "named"),
-    [
-        pytest.param([], "no topic", id="none"),
-        pytest.param(["school/1"] * 3, "3 topics are too many", id="too many"),
-        pytest.param(["19990010000101"], "is no topic", id="without a level"),
-        pytest.param(["classroom/19990010000101"], "is no topic", id="of a level that there is not"),
-        pytest.param(["school/1999"], "is not a CDS code", id="with a short code"),
-        pytest.param(
-            ["school/19990010000000"], "district/19990010000000", id="of another level than its code"
-        ),
-        pytest.param(["district/19990010000101"], "school/19990010000101", id="a school called a district"),
-    ],
-)
-def test_a_wrong_topic_is_named_with_the_remedy(topics: list[str], named: str) -> None:
-    with pytest.raises(InvalidInput, match=named):
-        parse_topics(topics, 2)
-
-
-def test_filters_narrow_by_what_is_said() -> None:
-    cells = [
-        CellField(name) for name in ("2026:ELA-SUM:03", "2026:ELA-SUM:KG", "2026:CAST:05", "2025:ELA-SUM:03")
-    ]
-
-    def chosen(year: str | None = None, test: str | None = None, grade: str | None = None) -> list[int]:
-        wanted = cell_filter(year, test, grade)
-        return [index for index, name in enumerate(cells) if wanted(name)]
-
-    assert chosen() == [0, 1, 2, 3]
-    assert chosen(year="2026") == [0, 1, 2]
-    assert chosen(test="ELA-SUM", grade="3") == [0, 3]
-    assert chosen(grade="kg") == [1]
-    assert chosen(year="2025", test="CAST") == []
-
-
-@pytest.mark.parametrize(
-    ("year", "test", "grade"), [("26", None, None), (None, "ela sum", None), (None, None, "13")]
-)
-def test_a_filter_that_names_nothing_is_refused(
-    year: str | None, test: str | None, grade: str | None
-) -> None:
-    with pytest.raises(InvalidInput):
-        cell_filter(year, test, grade)
 
 
 @pytest.mark.parametrize(
@@ -117,6 +60,9 @@ def test_settings_have_defaults_for_trying_out(tmp_path: Path) -> None:
     settings = Settings.from_env(told)
     assert (settings.environment, settings.port, settings.host) == ("development", 8080, "127.0.0.1")
     assert settings.streams.max_age_seconds == 600
+    assert (settings.subscriptions.topics, settings.subscriptions.organizations) == (500, 2_000)
+    limits = settings.connections
+    assert (limits.per_subject, limits.per_address, limits.per_node) == (50, 2_000, 20_000)
 
 
 def test_wrong_settings_are_reported_all_at_once() -> None:

@@ -15,12 +15,22 @@ from hostile.runner import INPUT_CPU_SECONDS, WINDOW, Progress
 
 MIB = 2**20
 # Much more than any of them takes: it bounds what would be noticed, it measures nothing.
-GROWTH_BYTES = {Kind.EVENT: 128 * MIB, Kind.REPORT: 256 * MIB, Kind.REQUEST: 256 * MIB}
+GROWTH_BYTES = {
+    Kind.EVENT: 128 * MIB,
+    Kind.REPORT: 256 * MIB,
+    Kind.REQUEST: 256 * MIB,
+    Kind.STREAM: 128 * MIB,
+}
 
 
 @pytest.mark.parametrize(
     ("kind", "count", "accepted", "origins"),
-    [(Kind.EVENT, 20_000, 5_000, 12), (Kind.REPORT, 1_000, 100, 12), (Kind.REQUEST, 100, 20, 3)],
+    [
+        (Kind.EVENT, 20_000, 5_000, 12),
+        (Kind.REPORT, 1_000, 100, 12),
+        (Kind.REQUEST, 100, 20, 3),
+        (Kind.STREAM, 4_000, 300, 3),
+    ],
 )
 def test_hostile_input_is_accepted_or_refused_with_a_reason_and_nothing_else(
     kind: Kind, count: int, accepted: int, origins: int, tmp_path: Path

@@ -10,6 +10,7 @@ from typing import Any
 from gateway.health import health_routes
 from gateway.openapi import document
 from gateway.routes import api_routes
+from gateway.stream_routes import stream_routes
 
 
 def references(value: Any) -> Iterator[str]:
@@ -52,7 +53,7 @@ def test_every_component_is_used() -> None:
 def test_every_route_is_described() -> None:
     routed = {
         (route.path, method)
-        for route in (*api_routes(), *health_routes())
+        for route in (*api_routes(), *stream_routes(), *health_routes())
         for method in (route.methods or set()) - {"HEAD"}
     }
     assert routed <= set(operations())

@@ -69,6 +69,18 @@ def test_a_cursor_survives_the_way_to_the_client_and_back() -> None:
     sse.id_line(str(cursor))  # fits as an id
 
 
+def test_a_cursor_that_names_what_it_is_about_survives_it_too() -> None:
+    cursor = sse.Cursor(Generation("g7"), 1_735_689_600_123).marked("3f0c9a41d2")
+    assert str(cursor) == "g7.1735689600123.3f0c9a41d2"
+    assert sse.parse_cursor(str(cursor)) == cursor
+    assert cursor.marked("") == sse.Cursor(Generation("g7"), 1_735_689_600_123)
+
+
+def test_the_longest_id_is_short_enough_for_a_reconnect_without_preflight() -> None:
+    longest = sse.Cursor(Generation("g" * 64), 10**15 - 1, "3f0c9a41d2")
+    assert len(str(longest)) <= 128 and sse.parse_cursor(str(longest)) == longest
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -80,6 +92,8 @@ def test_a_cursor_survives_the_way_to_the_client_and_back() -> None:
         "g1.x",
         "g1.-5",
         "g1.1.2",
+        "g1.1.3F0C9A41D2",
+        "g1.1.3f0c9a41d2.1",
         "g1.1e9",
         " g1.1",
         "g1.1\n",
