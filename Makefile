@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 # Without compiled tests pytest rewrites every assertion anew at each start: 2 s become 5.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test fuzz soak chaos check lock clean
+.PHONY: help setup demo test fuzz soak chaos watch-chaos check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,7 +34,7 @@ PARALLEL ?= --numprocesses 4 --dist loadfile
 test: setup ## all tests that this machine can run (ARGS="tests/unit -k rescore" for some)
 	@exec $(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
-fuzz: setup ## hostile input, 1,000,000 events and 100,000 documents (ARGS="--events 5000 --documents 500 --seed 2", "--replay FILE")
+fuzz: setup ## hostile input: 1,000,000 events, 100,000 documents, 100,000 streams (ARGS="--events 5000 --documents 500 --streams 500 --seed 2", "--replay FILE")
 	@PYTHONPATH=tests exec $(BIN)/python -m hostile $(ARGS)
 
 soak: setup ## the engine under simulated faults, 100,000 schedules (ARGS="--schedules 5000 --seed 1 --jobs 2")
@@ -42,6 +42,9 @@ soak: setup ## the engine under simulated faults, 100,000 schedules (ARGS="--sch
 
 chaos: setup ## real processes killed, stopped and cut off for 15 minutes (ARGS="--minutes 2 --seed 7 --kafka embedded")
 	@exec $(BIN)/python -m tests.chaos $(ARGS)
+
+watch-chaos: setup ## clients watch while gateways, Redis and connections are killed and cut, 5 minutes (ARGS="--minutes 1 --seed 7")
+	@exec $(BIN)/python -m tests.watching $(ARGS)
 
 check: setup ## format, lint, types, dependency direction
 	$(BIN)/ruff format --check .

@@ -5,6 +5,7 @@ Exit status: 0 after SIGTERM or SIGINT, 1 after a fault, 2 for wrong settings or
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -26,7 +27,7 @@ def main() -> int:
         listener = listening_socket(
             settings.host,
             settings.port,
-            unconfirmed_seconds=max(30.0, 3 * settings.streams.send_timeout_seconds),
+            unconfirmed_seconds=3 * settings.streams.send_timeout_seconds,
         )
     except InvalidInput as error:
         print(error, file=sys.stderr)
@@ -34,6 +35,9 @@ def main() -> int:
     configure_logging(settings.log_format)
     config = configure(app, trusted_proxies=settings.trusted_proxies)
     server = Server(config, app.state.gateway.drain)
+    # What is here stays; and what connections are made of lives long, so looking through it often finds nothing.
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 100)
     logger.info("started address=http://%s:%d", settings.host, settings.port)
     server.run(sockets=[listener])
     logger.info("stopped")

@@ -31,11 +31,12 @@ from gateway.metrics import Metrics
 from gateway.page_files import page_routes
 from gateway.permissions import Forbidden
 from gateway.problems import problem_response
+from gateway.redis_connection import connect
 from gateway.routes import api_routes
 from gateway.service import Gateway
 from gateway.settings import Settings
 from gateway.stream_routes import stream_routes
-from gateway.tables import Tables, connect
+from gateway.tables import Tables
 from gateway.tokens import TokenRefused, TokenVerifier
 from schemas.assessments import load_registry
 from schemas.errors import ScoreStreamError

@@ -29,12 +29,11 @@ import msgspec
 from msgspec import Struct
 from redis.asyncio import RedisCluster
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException, RedisError
 
 from gateway.connections import Connections
 from gateway.permissions import Forbidden
+from gateway.redis_connection import REDIS_AWAY, RedisClient
 from gateway.subscriptions import SubscriptionLimits, SubscriptionRequest
-from gateway.tables import RedisClient
 from gateway.tokens import Principal
 from schemas.errors import DependencyUnavailable, InvalidInput
 
@@ -52,7 +51,6 @@ _PING_SECONDS: Final = 5.0
 _DEAF_SECONDS: Final = 15.0  # without an answer to a ping: a connection that is one in name only
 _SHORTEST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 2.0
-_REDIS_AWAY: Final = (RedisError, RedisClusterException, OSError)  # the second is no RedisError
 
 
 class Outcome(Enum):
@@ -168,7 +166,7 @@ class Commands:
             while True:
                 try:
                     await self._listen()
-                except _REDIS_AWAY as error:
+                except REDIS_AWAY as error:
                     if self._listening.is_set():
                         self._listening.clear()
                         pause = _SHORTEST_PAUSE_SECONDS
@@ -194,7 +192,7 @@ class Commands:
         try:
             async with asyncio.timeout(self._answer_seconds):
                 return await self._answered(node, command, answer)
-        except (TimeoutError, *_REDIS_AWAY) as error:
+        except (TimeoutError, *REDIS_AWAY) as error:
             logger.info("another node did not answer a command node=%s error=%r", node, error)
             return Result(Outcome.NOT_NOW)
         finally:
@@ -272,7 +270,7 @@ class Commands:
     async def _reply(self, command: Command, result: Result) -> None:
         try:
             await self._publish(command.asker, _encode(Answer(command.number, result.outcome, result.detail)))
-        except _REDIS_AWAY as error:
+        except REDIS_AWAY as error:
             logger.info("an answer to a command could not be sent error=%r", error)
 
 

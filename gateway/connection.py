@@ -8,6 +8,7 @@ begun: an open stream is a transport, this object and a ``Stream``.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from typing import Final
 
@@ -23,9 +24,10 @@ _NOTHING_QUEUED: Final[deque[object]] = deque(maxlen=0)
 class Connection(BoundedProtocol):
     """HTTP/1.1 until it is taken; then a line."""
 
-    __slots__ = ("_chunked", "_holder")
+    __slots__ = ("_chunked", "_descriptor", "_holder")
 
     _chunked: bool
+    _descriptor: int
     _holder: Holder | None
 
     # As a connection of uvicorn's.
@@ -70,7 +72,18 @@ class Connection(BoundedProtocol):
 
     def write(self, chunk: Chunk) -> None:
         """Send; may call ``paused`` before it returns."""
-        self.transport.write(chunk.framed if self._chunked else chunk.raw)
+        ready = chunk.framed if self._chunked else chunk.raw
+        transport = self.transport
+        if not transport.get_write_buffer_size():
+            # Straight to the kernel, which nearly always takes it all; the transport would queue it until later.
+            try:
+                sent = os.write(self._descriptor, ready)
+            except OSError:  # full, or broken: the transport finds out which, and says so
+                sent = 0
+            if sent == len(ready):
+                return
+            ready = ready[sent:]
+        transport.write(ready)
 
     def end(self) -> None:
         """End the answer, and the connection once all is sent."""
@@ -87,6 +100,7 @@ class Connection(BoundedProtocol):
         if cycle.disconnected or self.transport.is_closing():
             return None
         self._holder = holder
+        self._descriptor = self.transport.get_extra_info("socket").fileno()
         self._chunked = bool(cycle.chunked_encoding)
         cycle.response_complete = True  # as far as uvicorn is concerned
         self._rest()  # what is still to come of the request is passed over, however long it takes

@@ -16,7 +16,8 @@ from typing import Final, Protocol
 import msgspec
 
 from gateway.directory import OrganizationList
-from gateway.tables import REDIS_AWAY, Notices, Serving, Tables
+from gateway.redis_connection import REDIS_AWAY
+from gateway.tables import Notices, Serving, Tables
 from schemas.changes import decode_changes
 from schemas.errors import DependencyUnavailable, ScoreStreamError
 from schemas.keys import PartitionKeys

@@ -11,8 +11,9 @@ from gateway.feeds import Feed, Feeds
 from gateway.following import Following, TablesAway, TablesState
 from gateway.images import Renderer
 from gateway.metrics import Metrics
+from gateway.redis_connection import REDIS_AWAY
 from gateway.subscriber import Pumped
-from gateway.tables import REDIS_AWAY, Tables
+from gateway.tables import Tables
 from schemas.errors import ScoreStreamError
 
 logger = logging.getLogger(__name__)

@@ -10,12 +10,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisClusterException, RedisError
-
 from gateway.directory import OrganizationList
+from gateway.redis_connection import RedisClient
 from schemas.aggregates import Cell, CellField
 from schemas.catching_up import tables_incomplete
 from schemas.events import decode_organization
@@ -30,33 +26,9 @@ from schemas.keys import (
 )
 from schemas.shares import add_stored, stored_cell
 
-RedisClient = Redis | RedisCluster
-
-# What reading raises while Redis is not there. The second is no RedisError: a cluster of which no node answers.
-REDIS_AWAY: Final = (RedisError, RedisClusterException, OSError)
-
 NOTICES_AT_ONCE: Final = (
     500  # half of what the workers keep, so that a full read is noticed before the trim bites
 )
-
-# Commands answer in a millisecond; what takes seconds is a server that is not there. Longer than the blocking read.
-_COMMAND_SECONDS: Final = 5.0
-_CONNECT_SECONDS: Final = 2.0
-
-
-def connect(url: str, *, cluster: bool = False) -> RedisClient:
-    """A client for ``redis://...``; it connects when first used."""
-    kind: type[Redis | RedisCluster] = RedisCluster if cluster else Redis
-    return kind.from_url(
-        url,
-        protocol=2,
-        decode_responses=False,
-        socket_timeout=_COMMAND_SECONDS,
-        socket_connect_timeout=_CONNECT_SECONDS,
-        # Twice, quickly: that mends pooled connections after a restart. A longer wait is the hub's to decide.
-        retry=Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
-        max_connections=256,
-    )
 
 
 class Serving(NamedTuple):

@@ -20,8 +20,9 @@ from gateway.following import Following
 from gateway.images import Renderer
 from gateway.metrics import Metrics
 from gateway.progress import Progress, encoded
+from gateway.redis_connection import REDIS_AWAY
 from gateway.subscriber import Subscriber, for_each
-from gateway.tables import REDIS_AWAY, MergedCell, Tables
+from gateway.tables import MergedCell, Tables
 from schemas.aggregates import CellField
 from schemas.errors import ScoreStreamError
 from schemas.identifiers import OrganizationId

@@ -38,6 +38,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from schemas.environment import shown_address
 from schemas.errors import BatchTooLarge, DependencyUnavailable, InvalidInput
+from schemas.redis_sending import SendsCancellably
 from streams.accidents import Accident, Accidents
 
 logger = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ _REMEDY: Final = {
 }
 
 
-class _Packing:
+class _Packing(SendsCancellably):
     """Sends the same bytes, sooner, and refuses a script that is too large before anything is sent."""
 
     def pack_command(self, *args: Any) -> list[bytes]:

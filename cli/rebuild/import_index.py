@@ -20,7 +20,7 @@ from cli.stores import is_cluster
 from gateway.imports.histories import ExamClaim, exam_claim
 from gateway.imports.settings import ImportSettings
 from gateway.imports.store import ImportStore, RedisImportStore
-from gateway.tables import connect
+from gateway.redis_connection import connect
 from schemas.events import ExamResult, decode_exam_result
 from schemas.identifiers import StudentKey
 from schemas.topics import EXAM_RESULTS

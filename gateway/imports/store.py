@@ -26,7 +26,7 @@ from redis.exceptions import NoScriptError, RedisError
 from gateway.imports.histories import ExamClaim, History
 from gateway.imports.records import ImportRecord, Outcome, Submission, decode_record, encode_record
 from gateway.imports.settings import ImportSettings
-from gateway.tables import RedisClient
+from gateway.redis_connection import RedisClient
 from schemas.errors import DependencyUnavailable
 from schemas.identifiers import OrganizationId, OrganizationLevel, level_of
 from schemas.keys import ORGANIZATIONS, ORGANIZATIONS_VERSION

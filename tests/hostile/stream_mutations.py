@@ -8,6 +8,7 @@ from urllib.parse import quote_from_bytes
 
 import msgspec
 
+from gateway.request_limits import HEAD_BYTES
 from hostile.byte_mutations import framed, garbled
 from hostile.inputs import Input, Kind
 from hostile.sound import schools
@@ -190,7 +191,7 @@ def _opening(rng: Random) -> Input:
     )
     if rng.random() < 0.2:
         query = garbled(query, rng)
-    lines = [b"GET /v1/stream?" + query.translate(None, b"\r\n")]
+    lines = [b"GET /v1/stream?" + query.translate(None, b"\r\n")[:HEAD_BYTES]]
     if rng.random() < 0.4:
         lines.append(b"accept: " + rng.choice(_ACCEPTS[: rng.choice((2, 20))]))
     if rng.random() < 0.3:

@@ -27,9 +27,9 @@ from gateway.commands import (
 )
 from gateway.connections import ConnectionLimits, Connections
 from gateway.permissions import READER_ROLE, Forbidden, Grant
+from gateway.redis_connection import RedisClient
 from gateway.sse import id_line
 from gateway.subscriptions import Subscription, SubscriptionLimits, SubscriptionRequest
-from gateway.tables import RedisClient
 from gateway.tokens import Principal
 from gateway.topics import parse_topics
 from schemas.errors import DependencyUnavailable, InvalidInput, ScoreStreamError
