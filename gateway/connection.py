@@ -18,6 +18,7 @@ from gateway.lines import HIGH_WATER_BYTES, Chunk, Holder, Line
 from gateway.request_limits import BoundedProtocol
 from gateway.streaming_response import HAND_OVER_EXTENSION
 
+_NO_DESCRIPTOR: Final = -1
 _NOTHING_QUEUED: Final[deque[object]] = deque(maxlen=0)
 
 
@@ -74,7 +75,7 @@ class Connection(BoundedProtocol):
         """Send; may call ``paused`` before it returns."""
         ready = chunk.framed if self._chunked else chunk.raw
         transport = self.transport
-        if not transport.get_write_buffer_size():
+        if self._descriptor != _NO_DESCRIPTOR and not transport.get_write_buffer_size():
             # Straight to the kernel, which nearly always takes it all; the transport would queue it until later.
             try:
                 sent = os.write(self._descriptor, ready)
@@ -100,7 +101,7 @@ class Connection(BoundedProtocol):
         if cycle.disconnected or self.transport.is_closing():
             return None
         self._holder = holder
-        self._descriptor = self.transport.get_extra_info("socket").fileno()
+        self._descriptor = _descriptor(self.transport)
         self._chunked = bool(cycle.chunked_encoding)
         cycle.response_complete = True  # as far as uvicorn is concerned
         self._rest()  # what is still to come of the request is passed over, however long it takes
@@ -122,6 +123,14 @@ class Connection(BoundedProtocol):
         self.headers = None  # type: ignore[assignment]
         self.url = b""
         self.pipeline = _NOTHING_QUEUED  # type: ignore[assignment]
+
+
+def _descriptor(transport: asyncio.Transport) -> int:
+    """The socket to write to; none where the transport has to encrypt first."""
+    if transport.get_extra_info("sslcontext") is not None:
+        return _NO_DESCRIPTOR
+    descriptor: int = transport.get_extra_info("socket").fileno()
+    return descriptor
 
 
 class Handover:

@@ -183,8 +183,8 @@ def gateway_process(redis_url: str, *, ready: bool = True, **settings: str) -> I
     """A running gateway."""
     with tempfile.TemporaryDirectory() as folder:
         gateway = GatewayProcess(redis_url, Path(folder), **settings)
-        gateway.start(ready=ready)
         try:
+            gateway.start(ready=ready)
             yield gateway
         finally:
             if gateway.process is not None and gateway.process.poll() is None:
