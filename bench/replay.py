@@ -62,7 +62,10 @@ def main() -> None:
             filled = _fill(kafka, options, bar)
             settings = {"appendonly": "yes", "appendfsync": "everysec"} if options.append_only else None
             with EmbeddedRedis(binary=options.redis, settings=settings) as store:
-                print(f"Redis: {Path(options.redis).name if options.redis else 'the embedded server'}", flush=True)
+                print(
+                    f"Redis: {Path(options.redis).name if options.redis else 'the embedded server'}",
+                    flush=True,
+                )
                 _replay(filled, store, folder, options.results, bar)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -77,7 +80,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--producers", type=int, default=2, help="processes that fill Kafka")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--redis", default=shutil.which("redis-server"), help="server program; the embedded one if there is none"
+        "--redis",
+        default=shutil.which("redis-server"),
+        help="server program; the embedded one if there is none",
     )
     parser.add_argument(
         "--append-only", action="store_true", help="Redis writes its append-only file, as in production"

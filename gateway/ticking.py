@@ -146,7 +146,9 @@ class Ticker:
             self._take_in(zip((organization for organization, _ in wanted), found, strict=True))
             await for_each(self._touched, self.hurry)
             if epoch == self._epoch:
-                if told.stale or not self._following.stale():  # else it became stale meanwhile, which was said
+                if (
+                    told.stale or not self._following.stale()
+                ):  # else it became stale meanwhile, which was said
                     self._progress.note(told)
                 self._metrics.fanout_seconds.observe(time.monotonic() - since)
         except BaseException:
