@@ -31,8 +31,9 @@ class Audience:
         self._can_go_on: dict[Pumped, None] = {}
         self._comment: bytes | None = None
         self._directory_changed = False
-        self._slots_to_tell: set[int] = set()
-        self._told: set[Subscriber] = set()
+        self._reminded = 0
+        self._to_remind: set[int] = set()
+        self._to_tell: set[Subscriber] = set()
 
     def __iter__(self) -> Iterator[Subscriber]:
         return iter([stream for slot in self._slots for stream in slot])
@@ -73,10 +74,15 @@ class Audience:
         self._comment = comment
         self._errand.set()
 
-    def tell_progress(self, slots: Iterable[int], told: Collection[Subscriber] = ()) -> None:
-        """Tell those in some slots the progress as it is then, but for those who were told just now."""
-        self._slots_to_tell.update(slots)
-        self._told = set(told)
+    def tell_progress(self, informed: Collection[Subscriber] = ()) -> None:
+        """Tell everybody the progress as it is then, but for those who have heard."""
+        self._to_tell = set(self).difference(informed)
+        self._errand.set()
+
+    def remind(self) -> None:
+        """Tell the next slot the progress, but for those who were told not long ago."""
+        self._reminded = (self._reminded + 1) % SLOTS
+        self._to_remind.add(self._reminded)
         self._errand.set()
 
     def follow_directory(self) -> None:
@@ -99,12 +105,16 @@ class Audience:
             if self._can_go_on:
                 waiting, self._can_go_on = self._can_go_on, {}
                 await for_each(waiting, methodcaller("pump"))
-            while self._slots_to_tell:
-                chunk = self._progress()
-                slot = self._slots[self._slots_to_tell.pop()]
-                if chunk is not None:
-                    await for_each(slot - self._told, methodcaller("report", chunk))
-            self._told.clear()
+            if self._to_tell:
+                to_tell, self._to_tell = self._to_tell, set()
+                await self._report_to(to_tell, urgent=True)
+            while self._to_remind:
+                await self._report_to(self._slots[self._to_remind.pop()], urgent=False)
+
+    async def _report_to(self, streams: Iterable[Subscriber], *, urgent: bool) -> None:
+        chunk = self._progress()
+        if chunk is not None:
+            await for_each(streams, methodcaller("report", chunk, urgent=urgent))
 
 
 def _send_away(streams: Iterable[Subscriber]) -> None:

@@ -28,6 +28,9 @@ class Patch:
         return self._fragment
 
 
+Wanted = tuple[tuple[Patch, ...], str, bool]
+
+
 @dataclass(eq=False, slots=True)
 class Batch:
     """One tick: all changes up to ``cursor`` are in it, or were in an earlier one."""
@@ -35,15 +38,15 @@ class Batch:
     cursor: sse.Cursor
     stale: bool  # older results are still missing from the tables
     progress: bytes  # the frame that says so
-    _chunks: dict[tuple[tuple[Patch, ...], str, bool], Chunk] = field(default_factory=dict)
+    _chunks: dict[Wanted, Chunk] = field(default_factory=dict)
 
-    def chunk(self, patches: tuple[Patch, ...], mark: str, *, progress: bool) -> Chunk:
-        """The frames for a stream that watches these and has this mark."""
-        key = (patches, mark, progress)
-        made = self._chunks.get(key)
+    def chunk(self, wanted: Wanted) -> Chunk:
+        """The frames for a stream that watches these, has this mark, and is due its progress or not."""
+        made = self._chunks.get(wanted)
         if made is None:
+            patches, mark, progress = wanted
             frame = patch_frame(
                 [patch.fragment() for patch in patches], self.cursor.marked(mark), stale=self.stale
             )
-            made = self._chunks[key] = Chunk(frame + self.progress if progress else frame)
+            made = self._chunks[wanted] = Chunk(frame + self.progress if progress else frame)
         return made

@@ -15,6 +15,7 @@ Nothing is stored in Redis. Whoever may publish there is believed, as is whoever
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import random
@@ -172,6 +173,7 @@ class Commands:
                         pause = _SHORTEST_PAUSE_SECONDS
                     if pause == _SHORTEST_PAUSE_SECONDS:
                         logger.warning("commands of other nodes cannot be heard error=%r", error)
+                    await self._ask_anew()
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))
                 pause = min(pause * 1.5, _LONGEST_PAUSE_SECONDS)
         finally:
@@ -218,6 +220,12 @@ class Commands:
             await self._redis.initialize()
             to["target_nodes"] = self._redis.get_node_from_key(channel)
         return int(await self._redis.execute_command("PUBLISH", channel, packed, **to))
+
+    async def _ask_anew(self) -> None:
+        """Let a cluster's client find out who serves what now; it does so by itself after failed commands only."""
+        if isinstance(self._redis, RedisCluster):
+            with contextlib.suppress(*REDIS_AWAY):
+                await self._redis.aclose()  # opened again by the next command, whoever's that is
 
     async def _listen(self) -> None:
         pubsub = await self._pubsub()

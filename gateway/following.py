@@ -203,9 +203,14 @@ class Following:
 
     async def _read_directory(self) -> None:
         known = self.organizations
-        self.organizations = await self._tables.organizations(known)
-        if known is not None and self.organizations is not known:
-            self._listener.renamed(self.organizations)
+        current = await self._tables.organizations(known)
+        if known is not None and current.version < known.version and len(current) < len(known):
+            # Redis lost it, and it is being read again from its topic. Meanwhile nobody is to hear that a school does
+            # not exist: a browser would take that for an answer, and never come back.
+            return
+        self.organizations = current
+        if known is not None and current is not known:
+            self._listener.renamed(current)
 
     def _enter(self, state: TablesState) -> None:
         if state is not self.state:

@@ -33,7 +33,7 @@ from gateway.progress import Progress
 from gateway.subscriber import Pumped, Subscriber
 from gateway.tables import Tables
 from gateway.ticking import Ticker
-from gateway.wheel import Wheel
+from gateway.wheel import Wheel, turns
 
 _SWEEP_SECONDS: Final = 5.0
 _SNAPSHOT_SECONDS: Final = 10.0  # for a plain request, which is better told to come again than held
@@ -52,6 +52,8 @@ class Hub:
         progress_seconds: float = 2.0,
     ) -> None:
         self.wheel = Wheel()
+        # Changes take the progress with them when it is half due, and the turn of who was told so lately is passed over.
+        self.progress_turns = max(1, turns(progress_seconds) // 2)
         self._metrics = metrics
         self._progress_seconds = progress_seconds
         self._feeds = Feeds()
@@ -67,7 +69,7 @@ class Hub:
             self._progress,
             metrics,
             shortest_pause_seconds=tick_seconds,
-            told=self._told,
+            finished=self._ticked,
         )
 
     @property
@@ -225,10 +227,10 @@ class Hub:
 
     # What is told.
 
-    def _told(self, slots: Iterable[int], told: Collection[Subscriber]) -> None:
-        """A tick has delivered; these slots are to hear how far, but for those who have heard."""
+    def _ticked(self, informed: Collection[Subscriber] | None) -> None:
         self._note_first_progress()
-        self._tell_progress(slots, told)
+        if informed is not None:
+            self._tell_progress(informed)
 
     def _filled(self, streams: Iterable[Pumped]) -> None:
         """A feed is ready that these waited for."""
@@ -236,16 +238,12 @@ class Hub:
         self._note_first_progress()
 
     async def _report(self) -> None:
-        slot = 0
         while True:
             await asyncio.sleep(self._progress_seconds / SLOTS)
-            slot = (slot + 1) % SLOTS
             if self.state is TablesState.LIVE:
                 self._note_progress()
-                if self._ticker.imminent and slot not in self._ticker.slots_due:
-                    self._ticker.slots_due.add(slot)  # in one write with what the tick brings
-                    continue
-            self._tell_progress([slot])
+            self._note_watermark()
+            self._audience.remind()
 
     def _note_first_progress(self) -> None:
         """Nothing is told after all was lost until it is known how far; that need not wait for the next report."""
@@ -260,11 +258,15 @@ class Hub:
             if not known:
                 self._audience.pump(self._audience)
 
-    def _tell_progress(self, slots: Iterable[int] = range(SLOTS), told: Collection[Subscriber] = ()) -> None:
+    def _tell_progress(self, informed: Collection[Subscriber] = ()) -> None:
+        """Everybody hears of it now, but for those who have."""
+        self._note_watermark()
+        self._audience.tell_progress(informed)
+
+    def _note_watermark(self) -> None:
         complete_ms = self._progress.told.complete_ms
         if complete_ms is not None:
             self._metrics.watermark.set(complete_ms / 1000)
-        self._audience.tell_progress(slots, told)
 
     async def _sweep(self) -> None:
         while True:

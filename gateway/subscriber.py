@@ -37,11 +37,11 @@ class Subscriber(Pumped, Protocol):
     def follows_directory(self) -> bool:
         """Whether what it watches depends on the directory."""
 
-    def deliver(self, patches: tuple[Patch, ...], batch: Batch, *, progress: bool) -> None:
-        """Send the tick's changes of what it watches, with the progress if that is due. Permitted; nothing is checked."""
+    def deliver(self, patches: tuple[Patch, ...], batch: Batch, progress: bool) -> None:
+        """Send the tick's changes of what it watches; with the progress, or only if that is due. Nothing is checked."""
 
-    def report(self, progress: Chunk) -> None:
-        """Send the latest progress."""
+    def report(self, progress: Chunk, *, urgent: bool) -> None:
+        """Send the latest progress; unless it is urgent only if the last one was not sent just now."""
 
     def say(self, comment: bytes) -> None:
         """Send a comment."""

@@ -36,6 +36,7 @@ class Telling(ABC):
         "_challenge_pending",
         "_ended",
         "_hub",
+        "_informed",
         "_line",
         "_mark",
         "_metrics",
@@ -74,14 +75,20 @@ class Telling(ABC):
         )
         self._ended = False
         self._spoke = 0  # the turn of the last write
+        self._informed = 0  # the turn of the last progress
 
     # What the hub tells.
 
-    def deliver(self, patches: tuple[Patch, ...], batch: Batch, *, progress: bool) -> None:
+    def deliver(self, patches: tuple[Patch, ...], batch: Batch, progress: bool) -> None:
         """Send the tick's changes at once, or the latest of them when something else waits."""
         if self._box is None and self._blocked_since == NEVER:
+            now = self._hub.wheel.now
+            if progress or now - self._informed >= self._hub.progress_turns:
+                progress = True
+                self._informed = now
+                self._metrics.frames.count("progress")
             self._metrics.frames.count("patch")
-            self._write(batch.chunk(patches, self._mark, progress=progress))
+            self._write(batch.chunk((patches, self._mark, progress)))
         elif not self._ended:
             box = self._mailbox()
             for patch in patches:
@@ -89,9 +96,13 @@ class Telling(ABC):
                     self._metrics.merged.inc()
             box.progress |= progress
 
-    def report(self, progress: Chunk) -> None:
-        """Send the latest progress."""
+    def report(self, progress: Chunk, *, urgent: bool) -> None:
+        """Send the latest progress, if it is urgent or due."""
+        now = self._hub.wheel.now
+        if not urgent and now - self._informed < self._hub.progress_turns:
+            return
         if self._box is None and self._blocked_since == NEVER:
+            self._informed = now
             self._metrics.frames.count("progress")
             self._write(progress)
         elif not self._ended:
@@ -172,6 +183,7 @@ class Telling(ABC):
         box.progress = False
         progress = self._hub.progress()
         if progress is not None:
+            self._informed = self._hub.wheel.now
             self._metrics.frames.count("progress")
         return progress
 
@@ -215,6 +227,7 @@ class Telling(ABC):
         if progress is None:
             return Chunk(frame)
         box.progress = False
+        self._informed = self._hub.wheel.now
         self._metrics.frames.count("progress")
         return Chunk(frame + progress.raw)
 

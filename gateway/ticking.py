@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from gateway import sse
-from gateway.audience import SLOTS
 from gateway.batches import Batch, Patch
 from gateway.feeds import Feeds
 from gateway.following import Following
@@ -46,9 +45,9 @@ class Ticker:
         metrics: Metrics,
         *,
         shortest_pause_seconds: float,
-        told: Callable[[Iterable[int], Collection[Subscriber]], None],
+        finished: Callable[[Collection[Subscriber] | None], None],
     ) -> None:
-        """``told`` hears after a tick which slots are to be told the progress, and who was told with the changes."""
+        """``finished`` hears of each tick; when all is there again, so that everybody has to hear of it, who has heard."""
         self._tables = tables
         self._following = following
         self._feeds = feeds
@@ -56,27 +55,23 @@ class Ticker:
         self._progress = progress
         self._metrics = metrics
         self._shortest_pause_seconds = shortest_pause_seconds
-        self._tell = told
+        self._finished = finished
         self._dirty: dict[OrganizationId, set[CellField]] = {}
         self._dirty_since = 0.0
         self._work = asyncio.Event()
         self._under_way = False
-        self._failing = False
         self._epoch = 0
-        self._touched: dict[Subscriber, list[Patch]] = {}  # by the tick under way, and not delivered yet
+        self._touched: dict[
+            Subscriber, tuple[Patch, ...]
+        ] = {}  # by the tick under way, and not delivered yet
         self._batch: Batch | None = None
-        self.slots_due: set[int] = set()  # the next tick brings these their progress as well
+        self._whole_again = False  # with this tick, so that its progress goes to everybody
         self._informed: set[Subscriber] = set()  # they got it with their changes
 
     @property
     def idle(self) -> bool:
         """Whether all that was noticed is delivered."""
         return not self._dirty and not self._under_way
-
-    @property
-    def imminent(self) -> bool:
-        """Whether a tick follows in a moment."""
-        return bool(self._dirty) and not self._failing
 
     def changed(self, changes: Mapping[str, Sequence[str]]) -> None:
         """Take note of those cells that somebody watches."""
@@ -97,10 +92,9 @@ class Ticker:
         """Deliver now what the tick under way still has for this stream."""
         patches = self._touched.pop(stream, None)
         if patches and self._batch is not None:
-            progress = stream.slot in self.slots_due
-            if progress:
+            if self._whole_again:
                 self._informed.add(stream)
-            stream.deliver(tuple(patches), self._batch, progress=progress)
+            stream.deliver(patches, self._batch, self._whole_again)
 
     def forget(self, stream: Subscriber) -> None:
         """Deliver nothing more to this stream."""
@@ -114,19 +108,17 @@ class Ticker:
             started = time.monotonic()
             try:
                 await self._deliver()
-                self._failing = False
-                slots, self.slots_due = self.slots_due, set()
                 informed, self._informed = self._informed, set()
-                self._tell(slots, informed)
+                self._finished(informed if self._whole_again else None)
             except (*REDIS_AWAY, ScoreStreamError) as error:
                 logger.info("changed cells could not be read yet error=%r", error)
-                self._failing = True
                 self._work.set()
                 await asyncio.sleep(_RETRY_SECONDS)
             cost = time.monotonic() - started
             await asyncio.sleep(max(self._shortest_pause_seconds, min(cost, _LONGEST_PAUSE_SECONDS)))
 
     async def _deliver(self) -> None:
+        self._whole_again = False
         serving = self._following.serving
         if not self._dirty or serving is None:
             return
@@ -138,17 +130,15 @@ class Ticker:
             found = await self._tables.read_cells(serving, wanted)
             if epoch != self._epoch:
                 return  # read before all was lost; everybody gets a put of what is read since
-            if self._progress.told.stale and not told.stale:
-                self.slots_due.update(range(SLOTS))  # all is there: everybody hears of it with the last of it
+            self._whole_again = self._progress.told.stale and not told.stale
             self._batch = Batch(
                 sse.Cursor(serving.generation, told.as_of_ms or 0), told.stale, encoded(told, live=True)
             )
             self._take_in(zip((organization for organization, _ in wanted), found, strict=True))
             await for_each(self._touched, self.hurry)
             if epoch == self._epoch:
-                if (
-                    told.stale or not self._following.stale()
-                ):  # else it became stale meanwhile, which was said
+                became_stale = self._following.stale() and not told.stale
+                if not became_stale:  # else that was said meanwhile
                     self._progress.note(told)
                 self._metrics.fanout_seconds.observe(time.monotonic() - since)
         except BaseException:
@@ -174,6 +164,15 @@ class Ticker:
                 self._metrics.cells.inc(len(news))
                 for outlet in feed.outlets.values() if news else ():
                     seen = outlet.narrowed(news)
-                    patch = Patch(outlet, seen)
-                    for stream in outlet.streams if seen else ():
-                        self._touched.setdefault(stream, []).append(patch)
+                    if seen:
+                        self._touch(outlet.streams, Patch(outlet, seen))
+
+    def _touch(self, streams: set[Subscriber], patch: Patch) -> None:
+        """Note a patch for all who watch its view; those with the same patches share one tuple of them."""
+        touched = self._touched
+        both = streams & touched.keys()
+        touched |= dict.fromkeys(streams - both, (patch,))
+        joined: dict[tuple[Patch, ...], tuple[Patch, ...]] = {}
+        for stream in both:
+            before = touched[stream]
+            touched[stream] = joined.setdefault(before, (*before, patch))

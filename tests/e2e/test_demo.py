@@ -75,7 +75,7 @@ def test_demo_prints_a_curl_line_that_works_and_ctrl_c_stops_everything(
     with httpx.stream("GET", url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as stream:
         assert stream.status_code == 200
         events = (line for line in stream.iter_lines() if line.startswith("event: "))
-        assert next(events) == "event: put"
+        assert [next(events), next(events)] == ["event: subscribed", "event: put"]
         assert "event: patch" in events
         assert len(servers_of(tmp_path)) >= 3
         began = time.monotonic()

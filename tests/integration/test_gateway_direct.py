@@ -8,6 +8,7 @@ import re
 import socket
 import threading
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 import httpx
@@ -234,11 +235,18 @@ def test_a_challenged_stream_that_is_renewed_goes_on(gateway: GatewayProcess) ->
 
 
 def test_since_brings_what_changed_later(client: httpx.Client, worker: FakeWorker) -> None:
-    worker.apply(SCHOOL, [scored(2450, 3)], grade="04")
-    changed = worker.apply(SCHOOL, [scored(2450, 3)], grade="05")
-    with client.stream("GET", "/v1/stream", params={"topic": TOPIC, "since": str(changed - 1)}) as response:
+    earlier = worker.apply(SCHOOL, [scored(2450, 3)], grade="04")
+    while (later := worker.apply(SCHOOL, [scored(2450, 3)], grade="05")) == earlier:
+        pass
+    with stream(client, TOPIC) as reader:
+        reader.until("progress", lambda event: milliseconds(event.data["as_of"]) > later)
+    with client.stream("GET", "/v1/stream", params={"topic": TOPIC, "since": str(earlier)}) as response:
         patch = EventReader(response).until("patch")
     assert set(patch.cells(SCHOOL)) == {"2026:ELA-SUM:05"}
+
+
+def milliseconds(time: str) -> int:
+    return round(datetime.fromisoformat(time).timestamp() * 1000)
 
 
 def test_nothing_is_left_of_streams_whose_clients_hung_up(gateway: GatewayProcess) -> None:

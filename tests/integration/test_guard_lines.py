@@ -14,7 +14,7 @@ from simulation.driver import Driver, Mismatch
 from simulation.history import Event, Fact
 
 from schemas.events import ExamResult, encode_event
-from streams.rows import exam_id
+from streams.rows import exam_ids
 from streams.tables import PartitionTables
 
 pytestmark = pytest.mark.anyio
@@ -74,7 +74,7 @@ def scored(student: int, school: str) -> Event:
     day = 1_775_044_800_000_000
     fact = Fact(
         who.key,
-        exam_id(test.assessment_id, "1"),
+        exam_ids(test.assessment_id)("1"),
         "2026:ELA-SUM:03",
         (day, student + 1),
         live=True,

@@ -172,21 +172,23 @@ def test_subscriber_gets_everything_anew_when_rebuilt_tables_begin_to_serve(stac
         stack.season(results=400)
         stack.wait_until_applied()
         headers = {"Authorization": f"Bearer {loader_token(stack.folder)}"}
-        with (
-            httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as client,
-            client.stream("GET", "/v1/stream", params={"topic": f"state/{STATE}"}) as response,
-        ):
-            reader = EventReader(response)
-            first = reader.until("put")
-            assert (first.id or "").startswith(f"{stack.serving()}.")
-            summary = stack.rebuild()
-            second = reader.until("put")
-            assert (second.id or "").startswith(f"{summary['generation']}.")
-            figures = [
-                {name: cell["results"] for name, cell in event.cells(STATE).items()}
-                for event in (first, second)
-            ]
-            assert figures[0] == figures[1] and sum(figures[0].values()) > 200
+        with httpx.Client(base_url=url, headers=headers, timeout=60, trust_env=False) as client:
+            # The gateway looks for new organizations once a second; to it those that it does not know do not exist.
+            wait_for(
+                lambda: client.get("/v1/organizations").json().get("organizations"), "the directory is read"
+            )
+            with client.stream("GET", "/v1/stream", params={"topic": f"state/{STATE}"}) as response:
+                reader = EventReader(response)
+                first = reader.until("put")
+                assert (first.id or "").startswith(f"{stack.serving()}.")
+                summary = stack.rebuild()
+                second = reader.until("put")
+                assert (second.id or "").startswith(f"{summary['generation']}.")
+                figures = [
+                    {name: cell["results"] for name, cell in event.cells(STATE).items()}
+                    for event in (first, second)
+                ]
+                assert figures[0] == figures[1] and sum(figures[0].values()) > 200
 
 
 def test_operator_sees_bytes_per_result_and_who_owns_each_partition(stack: RebuildStack) -> None:

@@ -22,6 +22,7 @@ from fake_tables import (
 )
 
 from gateway import following, sse
+from gateway.audience import SLOTS
 from gateway.permissions import Forbidden
 from gateway.stream import StreamLimits, farewell
 from gateway.subscriptions import DEFAULT_LIMITS, Subscription, SubscriptionRequest
@@ -131,6 +132,26 @@ async def test_changes_of_one_tick_and_the_progress_that_is_due_are_one_write() 
         assert b"event: patch" in last and b"event: progress" in last
         assert all(write.count(b"event: patch") <= 1 for write in line.writes[written:])
         assert sum(write.count(b"event: progress") for write in line.writes[written:]) == 1
+
+
+async def test_where_much_happens_progress_comes_with_the_changes_and_needs_no_writes_of_its_own() -> None:
+    async with world(progress_seconds=2) as here:
+        _, line = here.stream(TOPIC)
+        await until(lambda: line.events("progress"))
+        for changes in range(1, 9):
+            await here.turn(0.5)
+            here.tables.apply(SCHOOL)
+            await until(lambda: len(line.events("patch")) == changes)  # noqa: B023
+            for _ in range(SLOTS):
+                here.hub._audience.remind()
+            await settled()
+        written = line.writes[2:]
+        assert len(written) == 8 + 1 and all(b"event: patch" in write for write in written[1:])
+        assert sum(b"event: progress" in write for write in written[1:]) == 4
+        await here.turn(1)
+        for _ in range(SLOTS):
+            here.hub._audience.remind()
+        await until(lambda: line.writes[-1].startswith(b"event: progress"))
 
 
 async def test_a_client_that_does_not_read_gets_the_latest_of_each_cell_once_it_does() -> None:
@@ -332,6 +353,23 @@ async def test_a_school_that_joins_the_directory_joins_the_streams_of_its_distri
         assert [one["name"] for one in line.events("put")[-1][1]["organizations"]] == ["Elder Elementary"]
         here.tables.apply(NEW_SCHOOL)
         await until(lambda: line.told()[-1] == ("patch", NEW_SCHOOL, "ELA-SUM", 2))
+
+
+async def test_a_directory_that_redis_lost_is_remembered_until_it_is_there_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A 403 in between would end a browser's EventSource for good."""
+    monkeypatch.setattr(following, "_WATCH_SECONDS", 0)
+    async with world() as here:
+        here.tables.directory_version = 9
+        await until(lambda: (known := here.hub.organizations) and known.version == 9)
+        entries, here.tables.entries = here.tables.entries, {}
+        here.tables.directory_version = 1
+        await settled()
+        assert here.hub.organizations is not None and SCHOOL in here.hub.organizations
+        here.tables.entries = {**entries, NEW_SCHOOL: school(NEW_SCHOOL, "Elder Elementary")}
+        here.tables.directory_version = 2
+        await until(lambda: (known := here.hub.organizations) and NEW_SCHOOL in known)
 
 
 async def test_only_the_renamed_school_is_sent_anew(monkeypatch: pytest.MonkeyPatch) -> None:
