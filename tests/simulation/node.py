@@ -47,6 +47,7 @@ class Node:
         self.world = world
         self.number = number
         self.alive = False
+        self.given: frozenset[int] = frozenset()  # the group's last division, whether it was told or not
         self.told: frozenset[int] | None = None  # an assignment on its way
         self.assigned: frozenset[int] = frozenset()  # what it believes
         self._asleep_until_ms = 0

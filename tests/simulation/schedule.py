@@ -136,11 +136,10 @@ class _Schedule:
     def _restart(self, node: Node) -> None:
         if node.tasks():
             return  # still ending
-        before = node.assigned
         node.start()
         self.world.say(f"{node} starts")
-        if before and self.rng.random() < 0.5:
-            node.told = before  # static membership: back before anybody noticed
+        if node.given and self.rng.random() < 0.5:
+            node.told = node.given  # static membership: back before anybody noticed
         else:
             self._rebalance()
 
@@ -154,8 +153,10 @@ class _Schedule:
         self._assign({number: rng.choice(members) for number in self.partitions}, members)
 
     def _assign(self, owners: dict[int, Node], members: list[Node]) -> None:
+        for node in self.world.nodes:
+            node.given = frozenset(number for number, owner in owners.items() if owner is node)
         for node in members:
-            node.told = frozenset(number for number, owner in owners.items() if owner is node)
+            node.told = node.given
             self.world.say(f"{node} is to be assigned {sorted(node.told)}")
 
     def _directory_entry(self) -> None:
