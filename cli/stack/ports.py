@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import random
 import socket
+import tempfile
+from collections import deque
+from functools import cache
+from pathlib import Path
 from typing import Final
 
 from schemas.errors import InvalidInput
@@ -15,6 +21,12 @@ HOST: Final = "127.0.0.1"
 # none of those can take the port between our choice and the server's bind, which for Kafka is seconds later.
 _RANGE: Final = range(20_000, 30_000)
 _ATTEMPTS: Final = 100
+
+# A port chosen here is bound by a server a little later: until then two processes that look at once (tests run side by
+# side) would both find it free. So each choice is locked, as one byte of a file, until the process ends or has chosen
+# so many more.
+_KEPT: Final = 1_000
+_chosen: Final[deque[int]] = deque()
 
 
 def is_free(port: int) -> bool:
@@ -33,13 +45,13 @@ def is_free(port: int) -> bool:
 
 
 def free_port(*, besides: int | None = None) -> int:
-    """A port that nothing listens on, and not ``besides``, which somebody is about to use.
+    """A port that nothing listens on and that nobody else is given, and not ``besides``.
 
     Raises:
         InvalidInput: none was found; something on this machine holds nearly all of them.
     """
     for port in random.sample(_RANGE, _ATTEMPTS):
-        if port != besides and is_free(port):
+        if port != besides and is_free(port) and _reserve(port):
             return port
     raise InvalidInput(
         f"None of {_ATTEMPTS} ports tried between {_RANGE.start} and {_RANGE.stop} is free; give a port."
@@ -59,3 +71,23 @@ def chosen_port(port: int | None) -> int:
     if not is_free(port):
         raise InvalidInput(f"Port {port} on {HOST} cannot be used (taken, or reserved); choose another.")
     return port
+
+
+def _reserve(port: int) -> bool:
+    """Whether the port is ours: no choice of this process, nor of another, still holds it."""
+    if port in _chosen:
+        return False
+    try:
+        fcntl.lockf(_locks(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except OSError:
+        return False
+    _chosen.append(port)
+    if len(_chosen) > _KEPT:
+        fcntl.lockf(_locks(), fcntl.LOCK_UN, 1, _chosen.popleft())
+    return True
+
+
+@cache  # once for the process: closing any other descriptor of the file would drop all its locks
+def _locks() -> int:
+    path = Path(tempfile.gettempdir()) / f"scores-ports-{os.getuid()}.lock"
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

@@ -122,7 +122,7 @@ class Surroundings:
             self.embedded = EmbeddedKafka({topic.name: topic.partitions for topic in wanted})
             resources.enter_context(self.embedded)
             return []
-        broker, controller, *listeners = _free_ports(2 + self._number_of_ways)
+        broker, controller, *listeners = (free_port() for _ in range(2 + self._number_of_ways))
         proxies = [resources.enter_context(TcpProxy(port)) for port in listeners]
         self.real = LocalKafka(
             self._folder / "kafka",
@@ -156,13 +156,6 @@ def _listening(
 
 def _addresses(names: Sequence[str], ports: Sequence[int]) -> list[str]:
     return [f"{name}://{HOST}:{port}" for name, port in zip(names, ports, strict=True)]
-
-
-def _free_ports(count: int) -> list[int]:
-    ports: set[int] = set()
-    while len(ports) < count:
-        ports.add(free_port())
-    return list(ports)
 
 
 def _system_redis() -> str:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from typing import Any
 import httpx
 import redis
 
+from cli.stack.ports import free_port
 from cli.stack.redis_server import bundled_binary, server_command
 from gateway.development_issuer import DevelopmentIssuer
 from gateway.permissions import READER_ROLE, Grant
@@ -54,14 +54,6 @@ def wait_until(condition: Callable[[], Any], *, seconds: float = 10.0, what: str
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come about within {seconds:g} s")
         time.sleep(0.02)
-
-
-def free_port() -> int:
-    """A port that nothing listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 _ON_DISK = {"appendonly": "yes", "appendfsync": "always", "save": ""}

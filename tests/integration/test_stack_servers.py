@@ -261,6 +261,14 @@ def test_a_port_that_is_taken_is_refused_and_never_offered() -> None:
     assert is_free(free_port())
 
 
+def test_a_port_that_was_offered_is_offered_to_nobody_else_before_its_server_has_bound_it() -> None:
+    ours = [free_port() for _ in range(200)]
+    asking = "from cli.stack.ports import free_port\nfor _ in range(200): print(free_port())"
+    answer = subprocess.run([sys.executable, "-c", asking], capture_output=True, text=True, check=True)
+    theirs = [int(line) for line in answer.stdout.split()]
+    assert len({*ours, *theirs}) == 400
+
+
 def test_a_port_beyond_the_range_is_refused() -> None:
     with pytest.raises(InvalidInput, match="70000 does not exist"):
         chosen_port(70_000)
