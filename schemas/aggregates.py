@@ -57,8 +57,6 @@ _BIG_ENDIAN: Final = sys.byteorder == "big"
 _SCORE_BITS: Final = 12
 _SCORE_MASK: Final = (1 << _SCORE_BITS) - 1
 _LEVELS_MASK: Final = (1 << 17) - 1  # 5 to the power of 7 is below 2 to the power of 17
-# Each score and its square, each in its lane.
-_SUMS_OF: Final = tuple(score << _SUM_AT | score * score << _SUM_SQ_AT for score in range(1 << _SCORE_BITS))
 _SCORED: Final = 1 << 29
 _UNDER_APPEAL: Final = 1 << 30
 
@@ -227,7 +225,7 @@ class Cell:
         left = self.totals - _counts_of(part >> _SCORE_BITS)
         if part & _SCORED:
             score = part & _SCORE_MASK
-            left -= _SUMS_OF[score]
+            left -= (score << _SUM_AT) + (score * score << _SUM_SQ_AT)
             histogram = self.histogram
             at = bisect_left(histogram, score << _COUNT_BITS)
             if at == len(histogram) or histogram[at] >> _COUNT_BITS != score:

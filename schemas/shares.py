@@ -28,24 +28,20 @@ _LISTED: Final = 2
 _HEAD: Final = struct.Struct("<BI")
 _CHANGED: Final = struct.Struct(">d")  # a double holds milliseconds exactly, and is what the script can pack
 _NO_CELL: Final = Cell()  # stands where a share lists its students; never changed
-_NOTHING: Final[list[Contribution]] = []  # replaced, never changed
 _BIG_ENDIAN: Final = sys.byteorder == "big"
 
 
 class Share:
     """One partition's part of one cell; ``apply`` and ``retract`` undo each other exactly.
 
-    ``version`` is how often the share changed. ``name``, ``batch`` and ``coming`` are for the one who changes it: which cell
-    it belongs to, the last batch that changed it, and what that batch adds.
+    ``version`` is how often the share changed. ``name`` is for the one who changes it: which cell it belongs to.
     """
 
-    __slots__ = ("_cell", "_listed", "batch", "coming", "name", "version")
+    __slots__ = ("_cell", "_listed", "name", "version")
 
     def __init__(self) -> None:
         self.name: Any = None
         self.version = 0
-        self.batch = 0
-        self.coming: list[Contribution] = _NOTHING
         self._listed: array[int] | None = array("I")
         self._cell = _NO_CELL
 

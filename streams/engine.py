@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from schemas.aggregates import CellField
+from schemas.aggregates import CellField, Contribution
 from schemas.identifiers import OrganizationId, ancestry
 from schemas.rejections import Reason
 from schemas.shares import Share
@@ -82,38 +82,37 @@ def decide(events: Iterable[Incoming], stored: Mapping[bytes, Row]) -> Decision:
     return decision
 
 
-def add_up(decision: Decision, chains: Mapping[SchoolCell, Chain], batch: int) -> list[Share]:
+def add_up(decision: Decision, chains: Mapping[SchoolCell, Chain]) -> list[Share]:
     """Retract and add in place; returns the shares that changed, their versions moved on.
 
-    Additions come first: a student who only changes score must not let a count dip below zero on the way.
+    Additions come first: a student who only changes score must not let a count dip below zero on the way. They are collected,
+    so that a share takes all of its own at once.
 
     Args:
         decision: from ``decide``.
         chains: of every school and cell in the decision.
-        batch: a number that no earlier batch of these shares had.
 
     Raises:
         AggregateUnderflow: the shares are not the sum of the stored rows.
     """
-    changed: list[Share] = []
+    coming: dict[Share, list[Contribution]] = {}
     for cell, part in decision.added:
         for share in chains[cell]:
-            if share.batch == batch:
-                share.coming.append(part)
+            parts = coming.get(share)
+            if parts is None:
+                coming[share] = [part]
             else:
-                share.batch, share.coming = batch, [part]
-                changed.append(share)
-    for share in changed:
-        share.apply_all(share.coming)
+                parts.append(part)
+    for share, parts in coming.items():
+        share.apply_all(parts)
+    changed = dict.fromkeys(coming)
     for cell, part in decision.retracted:
         for share in chains[cell]:
             share.retract(part)
-            if share.batch != batch:
-                share.batch = batch
-                changed.append(share)
+            changed[share] = None
     for share in changed:
         share.version += 1
-    return changed
+    return list(changed)
 
 
 @lru_cache(maxsize=32_768)  # more than there are schools

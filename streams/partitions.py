@@ -107,7 +107,6 @@ class OwnedPartition:
         self._refresh_directory = refresh_directory
         self._clock = clock
         self._accidents = accidents
-        self._batch = 0
         empty = claim.position is None
         self._newcomers = Newcomers() if empty else None
         self._shares = KeptShares(self._read_shares, tables_empty=empty)
@@ -142,9 +141,8 @@ class OwnedPartition:
         decision.rejected[:0] = rejected
         if decision.rejected:
             await self._reject(decision.rejected)
-        self._batch += 1
         chains = await self._shares.chains(decision.added, decision.retracted)
-        shares = add_up(decision, chains, self._batch)
+        shares = add_up(decision, chains)
         # Not beyond now: a producer's clock may be ahead, where the broker does not set the time itself.
         complete_ms = max(self.complete_ms, min(batch.records[-1].timestamp, self._clock.now_ms()))
         change = Change(batch.next, complete_ms, decision.rows, shares)

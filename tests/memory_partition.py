@@ -23,7 +23,6 @@ class MemoryPartition:
     shares: dict[CellKey, Share] = field(default_factory=dict)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     rejected: list[Rejection] = field(default_factory=list)
-    batches: int = 0
 
     def apply(self, records: Sequence[Record]) -> None:
         """One batch."""
@@ -32,8 +31,7 @@ class MemoryPartition:
         decision = decide([result for result in read if not isinstance(result, Rejection)], self.rows)
         self.rejected += decision.rejected
         chains = {cell: self._chain(cell) for cell, _ in (*decision.added, *decision.retracted)}
-        self.batches += 1
-        add_up(decision, chains, self.batches)
+        add_up(decision, chains)
         self.rows |= decision.rows
         self.outcomes += decision.outcomes
 
