@@ -9,7 +9,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisClusterException, RedisError
 
-from schemas.redis_sending import SendsCancellably
+from schemas.redis_sending import SendsCancellably, use_connections
 
 RedisClient = Redis | RedisCluster
 
@@ -43,15 +43,7 @@ def connect(url: str, *, cluster: bool = False) -> RedisClient:
         "retry": Retry(ExponentialBackoff(cap=0.2, base=0.05), 2),
         "max_connections": 256,
     }
-    # The classes of connections are no arguments: the URL decides between plain and encrypted.
-    if not cluster:
-        client = Redis.from_url(url, **settings)
-        pool = client.connection_pool
-        pool.connection_class = _OURS.get(pool.connection_class, pool.connection_class)
-        return client
-    nodes = RedisCluster.from_url(url, **settings)
-    ours = _OURS[nodes.connection_kwargs["connection_class"]]
-    nodes.connection_kwargs["connection_class"] = ours  # for nodes that are found later
-    for node in nodes.startup_nodes:
-        node.connection_class = ours
-    return nodes
+    kind: type[RedisClient] = RedisCluster if cluster else Redis
+    client = kind.from_url(url, **settings)
+    use_connections(client, _OURS)
+    return client

@@ -7,6 +7,7 @@ ends: the cancelled task goes on, and whoever waits for its end waits for ever.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -27,3 +28,18 @@ class SendsCancellably:
                 await super().send_packed_command(command, check_health)  # type: ignore[misc]  # of redis-py's class
         finally:
             self.socket_timeout = timeout
+
+
+def use_connections(client: Any, ours: Mapping[Any, Any]) -> None:
+    """Let a client, of one server or of a cluster, make connections of the classes that ``ours`` has for redis-py's.
+
+    They are no arguments of redis-py's: the URL decides between plain and encrypted.
+    """
+    pool = getattr(client, "connection_pool", None)
+    if pool is not None:
+        pool.connection_class = ours.get(pool.connection_class, pool.connection_class)
+        return
+    kind = ours[client.connection_kwargs["connection_class"]]
+    client.connection_kwargs["connection_class"] = kind  # for nodes that are found later
+    for node in client.startup_nodes:
+        node.connection_class = kind

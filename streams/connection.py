@@ -38,7 +38,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from schemas.environment import shown_address
 from schemas.errors import BatchTooLarge, DependencyUnavailable, InvalidInput
-from schemas.redis_sending import SendsCancellably
+from schemas.redis_sending import SendsCancellably, use_connections
 from streams.accidents import Accident, Accidents
 
 logger = logging.getLogger(__name__)
@@ -239,20 +239,14 @@ def connect(
             **settings,
         )
         client.patience = patience
-        # No argument: the URL decides between plain and encrypted.
-        pool = client.connection_pool
-        pool.connection_class = _PACKING.get(pool.connection_class, pool.connection_class)
+        use_connections(client, _PACKING)
         return client
     # Twice at once: redis-py then asks another node than the one that failed for who serves which slot.
     nodes: PatientCluster = PatientCluster.from_url(  # type: ignore[assignment]  # declared as the parent's
         redis_url, protocol=2, retry=Retry(NoBackoff(), 2), **settings
     )
     nodes.patience = patience
-    # No argument of the cluster client either. Nodes that are found later take it from this mapping.
-    packing = _PACKING[nodes.connection_kwargs["connection_class"]]
-    nodes.connection_kwargs["connection_class"] = packing
-    for node in nodes.startup_nodes:
-        node.connection_class = packing
+    use_connections(nodes, _PACKING)
     return nodes
 
 
