@@ -35,6 +35,7 @@ class Connection(BoundedProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         self._holder = None
+        self._descriptor = _NO_DESCRIPTOR
         super().connection_made(transport)
 
     def on_headers_complete(self) -> None:
@@ -62,6 +63,7 @@ class Connection(BoundedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         holder, self._holder = self._holder, None
+        self._descriptor = _NO_DESCRIPTOR  # soon it is another connection's
         if holder is not None:
             holder.gone()
 
@@ -146,9 +148,8 @@ class Handover:
         """The answer to come will be the last on its connection, and of unknown length; before its head is sent."""
         self._cycle.keep_alive = False
         if self._cycle.scope["http_version"] == "1.0":
-            self._cycle.chunked_encoding = (
-                False  # such clients know no chunks; uvicorn would send them nevertheless
-            )
+            # Such clients know no chunks; uvicorn would send them nevertheless.
+            self._cycle.chunked_encoding = False
 
     def take(self, holder: Holder) -> Line | None:
         """The connection, from now on ``holder``'s; None when its client has gone."""

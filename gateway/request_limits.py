@@ -175,10 +175,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _still_unread(self, before: int) -> None:
         self._timer = None
-        streaming = (
-            self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
-        )
-        if streaming and not self.transport.is_closing():
+        if self.streaming() and not self.transport.is_closing():
             return  # a stream looks after its own reader
         if self.transport.get_write_buffer_size() >= before:
             self.drop()

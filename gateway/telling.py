@@ -70,9 +70,8 @@ class Telling(ABC):
         self._resume = cursor
         self._since_ms = since_ms
         self._box: Mailbox | None = None
-        self._blocked_since = (
-            NEVER  # the turn since which the line takes nothing; ended streams count as blocked
-        )
+        # The turn since which the line takes nothing; ended streams count as blocked.
+        self._blocked_since = NEVER
         self._ended = False
         self._spoke = 0  # the turn of the last write
         self._informed = 0  # the turn of the last progress

@@ -91,9 +91,8 @@ def grade_from(text: str) -> Grade:
     stripped = text.strip().upper()
     if stripped in {"KG", "K", "TK", "0", "00"}:
         return GRADES[0]
+    # Not int() of whatever was sent: it refuses more than 4,300 digits with an error of its own.
     digits = stripped.lstrip("0")
-    if (
-        digits in _NUMBERED
-    ):  # not int() of whatever was sent: it refuses more than 4,300 digits with an error of its own
+    if digits in _NUMBERED:
         return GRADES[int(digits)]
     raise InvalidIdentifier(f"'{text[:40]}' is not a grade; expected KG or 1 to 12")
