@@ -209,8 +209,21 @@ class EmbeddedRedisCluster:
                 if condition():
                     return
             if time.monotonic() > deadline:
-                raise ServerFailed(f"The embedded Redis Cluster: {what}, after {seconds:g} s.")
+                raise ServerFailed(
+                    f"The embedded Redis Cluster: {what}, after {seconds:g} s.\n{self._views()}"
+                )
             time.sleep(_POLL_SECONDS)
+
+    def _views(self) -> str:
+        """What each node that answers sees of the others, for the message of a failure."""
+        views: list[str] = []
+        for node in filter(self._answers, self.nodes):
+            with contextlib.suppress(RedisError, OSError):
+                view = self._ask(node, "CLUSTER", "NODES")
+                views.append(
+                    f"as port {node.port} sees it:\n{view if isinstance(view, str) else view.decode()}"
+                )
+        return "\n".join(views)
 
     def _ask(self, node: EmbeddedRedis, *words: str | int) -> Any:
         """A node's answer as it is: redis-py would parse some of them, depending on its version."""
