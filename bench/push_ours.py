@@ -20,7 +20,8 @@ from cli.stack.child import Child
 from cli.stack.ports import HOST, free_port
 from cli.stack.redis_server import EmbeddedRedis
 from gateway.development_issuer import DevelopmentIssuer
-from gateway.permissions import READER_ROLE, Grant
+from gateway.permissions import Grant
+from gateway.roles import READER_ROLE
 from gateway.settings import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from schemas.aggregates import Contribution, cell_field, contribution, levels_code
 from schemas.events import encode_event

@@ -125,7 +125,7 @@ def token(
 ) -> None:
     """Print a token of the local stack's development issuer."""
     from cli.tokens import issue_token
-    from gateway.permissions import READER_ROLE
+    from gateway.roles import READER_ROLE
 
     def run() -> int:
         print(
@@ -157,7 +157,7 @@ def import_(
     """Import exam reports through the gateway."""
     from cli.import_exams import import_exams
     from cli.tokens import issue_token
-    from gateway.permissions import IMPORT_ROLE
+    from gateway.roles import IMPORT_ROLE
     from schemas.identifiers import STATE
 
     def run() -> int:

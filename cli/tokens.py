@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from cli.state import StateFolder
 from gateway.development_issuer import DevelopmentIssuer
-from gateway.permissions import ROLE_PERMISSIONS, Grant
+from gateway.permissions import Grant
+from gateway.roles import ROLE_PERMISSIONS
 from gateway.settings import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from schemas.errors import InvalidInput
 from schemas.identifiers import OrganizationId, organization_id

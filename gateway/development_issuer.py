@@ -14,7 +14,8 @@ from typing import Final
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 
-from gateway.permissions import ROLE_PERMISSIONS, Grant
+from gateway.permissions import Grant
+from gateway.roles import ROLE_PERMISSIONS
 from schemas.errors import InvalidInput
 from schemas.identifiers import organization_id
 

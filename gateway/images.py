@@ -78,10 +78,8 @@ class Renderer:
 
     def image(self, field_name: CellField, merged: MergedCell, visibility: VisibilityClass) -> CellImage:
         """A cell as one visibility class sees it."""
-        match visibility:
-            case VisibilityClass.EXACT:
-                name = cell_name(field_name)
-                shown = figures(merged.cell, self._assessment(field_name), name, merged.changed_ms)
+        name = cell_name(field_name)
+        shown = figures(merged.cell, self._assessment(field_name), name, merged.changed_ms)
         return CellImage(merged.cell.version, merged.changed_ms, merged.cell.results, _encode(shown))
 
     def _assessment(self, field_name: CellField) -> Assessment:

@@ -1,51 +1,81 @@
-"""Who may see which organization, and who may load results: pure decisions about a token's grants.
+"""Who may do what with which organization: pure decisions about a token's grants.
 
-A grant is a role at an organization and holds for everything below it. Grants add up. Whatever is not granted is
-refused, and a role that is not listed here grants nothing.
+A grant is a role at an organization, or at a group of organizations, and holds for everything below. Grants add up.
+Whatever is not granted is refused, and a role that nobody has defined grants nothing (``gateway.roles``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from msgspec import Struct
+
 from schemas.errors import ScoreStreamError
-from schemas.identifiers import STATE, OrganizationId, ancestry
+from schemas.identifiers import OrganizationId, ancestry
+from schemas.releases import ReleaseState
 
 
 class Permission(StrEnum):
-    """What a role allows, in the state's names."""
+    """What a role allows, in the state's names; the last three are this service's own."""
 
-    AGGREGATE_READ = "AGGREGATE_READ"
     DATA_WRITE = "DATA_WRITE"
-
-
-READER_ROLE: Final = "CUSTOM_AGGREGATE_REPORTER"
-IMPORT_ROLE: Final = "ASMTDATALOAD"
-
-ROLE_PERMISSIONS: Final[dict[str, frozenset[Permission]]] = {
-    READER_ROLE: frozenset({Permission.AGGREGATE_READ}),
-    "PII": frozenset({Permission.AGGREGATE_READ}),
-    "SandboxSchoolAdmin": frozenset({Permission.AGGREGATE_READ}),
-    "SandboxDistrictAdmin": frozenset({Permission.AGGREGATE_READ}),
-    IMPORT_ROLE: frozenset({Permission.DATA_WRITE}),
-}
+    INDIVIDUAL_PII_READ = "INDIVIDUAL_PII_READ"
+    GROUP_PII_READ = "GROUP_PII_READ"
+    GROUP_READ = "GROUP_READ"
+    GROUP_WRITE = "GROUP_WRITE"
+    CUSTOM_AGGREGATE_READ = "CUSTOM_AGGREGATE_READ"
+    TEST_DATA_LOADING_READ = "TEST_DATA_LOADING_READ"
+    TEST_DATA_LOADING_WRITE = "TEST_DATA_LOADING_WRITE"
+    TEST_DATA_REVIEWING_READ = "TEST_DATA_REVIEWING_READ"
+    TEST_DATA_REVIEWING_WRITE = "TEST_DATA_REVIEWING_WRITE"
+    TEACHER_GROUP_READ = "TEACHER_GROUP_READ"
+    TEACHER_GROUP_WRITE = "TEACHER_GROUP_WRITE"
+    AUDIT_READ = "AUDIT_READ"
+    TOKEN_REVOKE = "TOKEN_REVOKE"
+    OPERATIONS_READ = "OPERATIONS_READ"
 
 
 class VisibilityClass(StrEnum):
-    """What a viewer sees of an organization it may see. Part of the key of every encoded frame."""
+    """What a viewer sees of an organization it may see. Part of the key of every encoded frame.
 
-    EXACT = "exact"
+    *Exact*: figures as they are, live, of what has reached a release state. For whoever may see the individual results
+    of all students there. *Masked*: figures of what is released, after disclosure control. For everybody else.
+    """
+
+    EXACT_LOADING = "exact-loading"
+    EXACT_REVIEWING = "exact-reviewing"
+    EXACT_RELEASED = "exact-released"
+    MASKED = "masked"
+
+    @property
+    def lowest(self) -> ReleaseState:
+        """The earliest release state whose results are seen."""
+        return _LOWEST[self]
 
 
-@dataclass(frozen=True, slots=True)
-class Grant:
+_LOWEST: Final[Mapping[VisibilityClass, ReleaseState]] = {
+    VisibilityClass.EXACT_LOADING: ReleaseState.LOADING,
+    VisibilityClass.EXACT_REVIEWING: ReleaseState.REVIEWING,
+    VisibilityClass.EXACT_RELEASED: ReleaseState.RELEASED,
+    VisibilityClass.MASKED: ReleaseState.RELEASED,
+}
+
+
+class Grant(Struct, frozen=True, tag="at"):
     """A role at an organization and everything below it."""
 
     role: str
     organization: OrganizationId
+
+
+class GroupGrant(Struct, frozen=True, tag="for"):
+    """A role at a group of districts, schools or students."""
+
+    role: str
+    group: str
 
 
 class Forbidden(ScoreStreamError):
@@ -55,45 +85,47 @@ class Forbidden(ScoreStreamError):
         super().__init__("There is no such organization, or this token does not open it.")
 
 
-def may_view(grants: Iterable[Grant], organization: OrganizationId) -> bool:
-    """Whether these grants open an organization's aggregates.
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What somebody's grants come to: for each permission the organizations at whose root it holds."""
 
-    A district's grant opens the district and its schools: no other district, and neither county nor state.
-    """
-    return _granted(grants, Permission.AGGREGATE_READ, organization)
+    scopes: Mapping[Permission, frozenset[OrganizationId]]
+
+    def covers(self, permission: Permission, organization: OrganizationId) -> bool:
+        """Whether a permission holds at an organization.
+
+        A district's grant holds for the district and its schools: no other district, and neither county nor state.
+        """
+        held = self.scopes.get(permission)
+        return held is not None and any(above in held for above in ancestry(organization))
+
+    def anywhere(self, permission: Permission) -> bool:
+        """Whether a permission holds at any organization."""
+        return bool(self.scopes.get(permission))
+
+    def visibility(self, organization: OrganizationId) -> VisibilityClass | None:
+        """How an organization's aggregates are shown; None when not at all.
+
+        Unreleased results count in a county's or the state's figures only for those who hold the permission to see them
+        for the whole county or state: so the same rule does for every level.
+        """
+        if not self.covers(Permission.CUSTOM_AGGREGATE_READ, organization):
+            return None
+        if not self.covers(Permission.INDIVIDUAL_PII_READ, organization):
+            return VisibilityClass.MASKED
+        if self.covers(Permission.TEST_DATA_LOADING_READ, organization):
+            return VisibilityClass.EXACT_LOADING
+        if self.covers(Permission.TEST_DATA_REVIEWING_READ, organization):
+            return VisibilityClass.EXACT_REVIEWING
+        return VisibilityClass.EXACT_RELEASED
+
+    def visible_among(self, organizations: Iterable[OrganizationId]) -> list[OrganizationId]:
+        """Those whose aggregates are shown, in the given order."""
+        return [
+            organization
+            for organization in organizations
+            if self.covers(Permission.CUSTOM_AGGREGATE_READ, organization)
+        ]
 
 
-def may_import(grants: Iterable[Grant]) -> bool:
-    """Whether these grants allow loading results; that takes a grant at state level."""
-    return _granted(grants, Permission.DATA_WRITE, STATE)
-
-
-def visibility(grants: Iterable[Grant], organization: OrganizationId) -> VisibilityClass | None:
-    """How an organization is shown to the holder of these grants; None when not at all."""
-    return visibility_by(grants)(organization)
-
-
-def visibility_by(grants: Iterable[Grant]) -> Callable[[OrganizationId], VisibilityClass | None]:
-    """As ``visibility``, for many organizations and the same grants."""
-    opened = _organizations_with(grants, Permission.AGGREGATE_READ)
-    return lambda organization: VisibilityClass.EXACT if _covered(organization, opened) else None
-
-
-def visible_among(grants: Iterable[Grant], organizations: Iterable[OrganizationId]) -> list[OrganizationId]:
-    """Those of ``organizations`` that these grants open, in the given order."""
-    opened = _organizations_with(grants, Permission.AGGREGATE_READ)
-    return [organization for organization in organizations if _covered(organization, opened)]
-
-
-def _granted(grants: Iterable[Grant], permission: Permission, organization: OrganizationId) -> bool:
-    return _covered(organization, _organizations_with(grants, permission))
-
-
-def _organizations_with(grants: Iterable[Grant], permission: Permission) -> frozenset[OrganizationId]:
-    return frozenset(
-        grant.organization for grant in grants if permission in ROLE_PERMISSIONS.get(grant.role, ())
-    )
-
-
-def _covered(organization: OrganizationId, opened: Collection[OrganizationId]) -> bool:
-    return any(above in opened for above in ancestry(organization))
+NO_RIGHTS: Final = Rights({})

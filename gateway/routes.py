@@ -17,7 +17,7 @@ from gateway.credentials import SESSION_COOKIE, bearer_token
 from gateway.directory import OrganizationSummary
 from gateway.following import TablesAway
 from gateway.images import CellImage, put_data, whole_fragment
-from gateway.permissions import visible_among
+from gateway.permissions import Grant
 from gateway.service import Gateway
 from gateway.subscriptions import Subscription
 from gateway.tokens import TokenRefused
@@ -85,7 +85,7 @@ async def organizations(request: Request) -> Response:
     known = gateway.hub.organizations
     if known is None:
         raise TablesAway("the directory of organizations has not been read yet")
-    visible = visible_among(principal.grants, known.under(top))
+    visible = principal.rights.visible_among(known.under(top))
     body = {"organizations": [known.summary(organization) for organization in visible]}
     return Response(msgspec.json.encode(body), media_type="application/json", headers=_PRIVATE)
 
@@ -96,7 +96,12 @@ async def session(request: Request) -> Response:
     body = {
         "subject": principal.subject,
         "expires": rfc3339(int(principal.expires.timestamp() * 1000)),
-        "grants": [{"role": grant.role, "org": grant.organization} for grant in principal.grants],
+        "grants": [
+            {"role": grant.role, "org": grant.organization}
+            if isinstance(grant, Grant)
+            else {"role": grant.role, "group": grant.group}
+            for grant in principal.grants
+        ],
     }
     return Response(msgspec.json.encode(body), media_type="application/json", headers=_PRIVATE)
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from gateway.cell_filter import ALL_CELLS, CellFilter
 from gateway.directory import OrganizationList
 from gateway.images import View
-from gateway.permissions import Forbidden, VisibilityClass, visibility_by
+from gateway.permissions import Forbidden, VisibilityClass
 from gateway.tokens import Principal
 from gateway.topics import Topic, parse_filter, parse_topics
 from schemas.errors import InvalidInput
@@ -55,7 +55,7 @@ class Subscription:
             Forbidden: a topic is not open to them, or its organization does not exist.
             InvalidInput: these are too many organizations for one stream.
         """
-        sight = visibility_by(principal.grants)
+        sight = principal.rights.visibility
         if not all(
             topic.organization in organizations and sight(topic.organization) for topic in self.topics
         ):
@@ -78,11 +78,11 @@ class Subscription:
 
         The limit holds at the door: a subtree that outgrows it while it is watched is watched on.
         """
-        return self._views(visibility_by(principal.grants), organizations)
+        return self._views(principal.rights.visibility, organizations)
 
     def open_to(self, principal: Principal) -> bool:
         """Whether somebody's grants cover every topic, so that a stream may go on in their name."""
-        sight = visibility_by(principal.grants)
+        sight = principal.rights.visibility
         return all(sight(topic.organization) for topic in self.topics)
 
     def described(self) -> dict[str, object]:

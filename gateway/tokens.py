@@ -23,7 +23,8 @@ from joserfc.errors import JoseError
 from joserfc.jwk import Key, KeySet
 from joserfc.jws import JWSRegistry
 
-from gateway.permissions import Grant, may_import
+from gateway.permissions import NO_RIGHTS, Grant, GroupGrant, Rights
+from gateway.roles import BUILT_IN_ROLES, Roles
 from schemas.errors import InvalidInput, ScoreStreamError
 from schemas.identifiers import OrganizationId
 
@@ -78,14 +79,11 @@ class Principal:
     """Who asks, what is granted, and until when; never the token itself."""
 
     subject: str
-    grants: tuple[Grant, ...]
+    grants: tuple[Grant | GroupGrant, ...]
     expires: datetime
     token_id: str
-
-    @property
-    def may_import(self) -> bool:
-        """Whether the grants allow loading results."""
-        return may_import(self.grants)
+    rights: Rights = NO_RIGHTS  # what the grants come to here
+    issuer: str = ""
 
 
 class TokenVerifier:
@@ -98,12 +96,14 @@ class TokenVerifier:
         issuer: str,
         audience: str,
         algorithms: Sequence[str] = ALGORITHMS,
+        roles: Roles = BUILT_IN_ROLES,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._file = jwks_file
         self._issuer = issuer
         self._audience = audience
         self._registry = _registry(algorithms)
+        self._roles = roles
         self._clock = clock
         self._stamp: tuple[int, int, int] | None = None
         self._keys: list[Key] = []
@@ -151,11 +151,14 @@ class TokenVerifier:
             raise TokenRefused("expired", "The token has expired; get a new one.")
         if any(moment and moment > now + _CLOCK_LEEWAY_SECONDS for moment in (claims.nbf, claims.iat)):
             raise TokenRefused("early", "The token is not valid yet; check the clocks.")
+        grants = tuple(Grant(grant.role, OrganizationId(grant.org)) for grant in claims.scores.grants)
         return Principal(
             subject=claims.sub,
-            grants=tuple(Grant(grant.role, OrganizationId(grant.org)) for grant in claims.scores.grants),
+            grants=grants,
             expires=datetime.fromtimestamp(min(claims.exp, _LATEST), UTC),
             token_id=claims.jti,
+            rights=self._roles.rights(grants),
+            issuer=claims.iss,
         )
 
     def _verified_payload(self, token: str) -> bytes:

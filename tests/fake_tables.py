@@ -15,7 +15,8 @@ from gateway.hub import Hub
 from gateway.images import Renderer
 from gateway.lines import Chunk, Holder
 from gateway.metrics import Metrics
-from gateway.permissions import READER_ROLE, Grant
+from gateway.permissions import Grant
+from gateway.roles import BUILT_IN_ROLES, READER_ROLE
 from gateway.stream import Stream, StreamLimits
 from gateway.subscriptions import DEFAULT_LIMITS, SubscriptionRequest
 from gateway.tables import MergedCell, Notices, Serving
@@ -208,7 +209,8 @@ class FakeLine:
 def principal(*organizations: OrganizationId, seconds: float = 3_600) -> Principal:
     """Somebody who may see these, by default the district."""
     grants = tuple(Grant(READER_ROLE, organization) for organization in organizations or (DISTRICT,))
-    return Principal("somebody", grants, datetime.now(UTC) + timedelta(seconds=seconds), "token")
+    expires = datetime.now(UTC) + timedelta(seconds=seconds)
+    return Principal("somebody", grants, expires, "token", BUILT_IN_ROLES.rights(grants))
 
 
 @dataclass

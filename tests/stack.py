@@ -26,7 +26,8 @@ from cli.stack.redis_server import EmbeddedRedis
 from cli.stored_cells import stored_cells
 from cli.verify import counted_cells
 from gateway.development_issuer import DevelopmentIssuer
-from gateway.permissions import IMPORT_ROLE, READER_ROLE, Grant
+from gateway.permissions import Grant
+from gateway.roles import IMPORT_ROLE, READER_ROLE
 from gateway.settings import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from schemas.assessments import load_registry
 from schemas.identifiers import STATE, PartitionId

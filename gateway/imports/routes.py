@@ -29,10 +29,12 @@ from gateway.imports.problems import Problem
 from gateway.imports.records import IMPORTS_PATH, Submission, shown, summary, tally
 from gateway.imports.service import ImportService
 from gateway.imports.settings import ImportSettings
-from gateway.permissions import IMPORT_ROLE, may_import
+from gateway.permissions import Permission
 from gateway.problems import RETRY_AFTER_SECONDS, problem, problem_response
+from gateway.roles import IMPORT_ROLE
 from gateway.tokens import Principal, TokenRefused
 from schemas.errors import DependencyUnavailable, InvalidInput
+from schemas.identifiers import STATE
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +103,7 @@ class _Endpoint:
         caller = self._authenticate(request)
         if caller is None:
             raise TokenRefused("missing", "Send an access token: Authorization: Bearer TOKEN.")
-        if not may_import(caller.grants):
+        if not caller.rights.covers(Permission.DATA_WRITE, STATE):
             raise Problem(
                 HTTPStatus.FORBIDDEN,
                 f"This token may not load results; that takes the role {IMPORT_ROLE} for the state.",

@@ -81,8 +81,8 @@ def emptied() -> Cell:
 def cells() -> dict[CellField, CellImage]:
     renderer = Renderer(assessment)
     return {
-        ELA: renderer.image(ELA, MergedCell(NOON, ela()), VisibilityClass.EXACT),
-        MATH: renderer.image(MATH, MergedCell(NOON + 7, emptied()), VisibilityClass.EXACT),
+        ELA: renderer.image(ELA, MergedCell(NOON, ela()), VisibilityClass.EXACT_RELEASED),
+        MATH: renderer.image(MATH, MergedCell(NOON + 7, emptied()), VisibilityClass.EXACT_RELEASED),
     }
 
 
@@ -165,7 +165,7 @@ def test_figures_of_a_test_that_this_registry_does_not_have_keep_their_numbers()
     def unknown(school_year: int, test: TestCode, grade: Grade) -> Assessment:
         raise UnknownAssessment(f"no {test}")
 
-    image = Renderer(unknown).image(ELA, MergedCell(NOON, ela()), VisibilityClass.EXACT)
+    image = Renderer(unknown).image(ELA, MergedCell(NOON, ela()), VisibilityClass.EXACT_RELEASED)
     assert b'"test_name":"ELA-SUM"' in image.encoded
     assert b'{"level":2,"name":"Level 2","count":1,"percent":33.3}' in image.encoded
 

@@ -20,7 +20,8 @@ from gateway.imports.records import Outcome, encode_record, shown
 from gateway.imports.routes import import_routes
 from gateway.imports.service import ImportService
 from gateway.imports.settings import ImportSettings
-from gateway.permissions import IMPORT_ROLE, Grant
+from gateway.permissions import Grant
+from gateway.roles import BUILT_IN_ROLES, IMPORT_ROLE
 from gateway.tokens import Principal
 from hostile.inputs import Input
 from hostile.sound import PSEUDONYMS, registry, schools
@@ -151,7 +152,9 @@ def _application() -> Starlette:
         DocumentReader(registry()),
         clock=lambda: NOW,
     )
-    loader = Principal("a sender", (Grant(IMPORT_ROLE, STATE),), datetime.max.replace(tzinfo=UTC), "a token")
+    grants = (Grant(IMPORT_ROLE, STATE),)
+    rights = BUILT_IN_ROLES.rights(grants)
+    loader = Principal("a sender", grants, datetime.max.replace(tzinfo=UTC), "a token", rights)
     settings = ImportSettings(request_documents=5)
     return Starlette(routes=import_routes(service, lambda request: loader, settings))
 

@@ -19,8 +19,9 @@ from gateway.commands import Commands, carry_out
 from gateway.connections import ConnectionLimits, Connections
 from gateway.directory import OrganizationList
 from gateway.metrics import Metrics
-from gateway.permissions import READER_ROLE, Grant
+from gateway.permissions import Grant
 from gateway.problems import problem_response
+from gateway.roles import BUILT_IN_ROLES, READER_ROLE
 from gateway.service import Gateway
 from gateway.stream import StreamLimits
 from gateway.stream_routes import stream_routes
@@ -45,8 +46,13 @@ class StreamCheck:
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
         self._district = district_of(OrganizationId(schools()[0]))
+        grants = (Grant(READER_ROLE, self._district),)
         reader = Principal(
-            "a reader", (Grant(READER_ROLE, self._district),), datetime.max.replace(tzinfo=UTC), "a token"
+            "a reader",
+            grants,
+            datetime.max.replace(tzinfo=UTC),
+            "a token",
+            BUILT_IN_ROLES.rights(grants),
         )
         self._stream = _OpenStream(reader)
         self._organizations = OrganizationList(

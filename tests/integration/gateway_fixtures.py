@@ -22,7 +22,8 @@ import redis
 from cli.stack.ports import free_port
 from cli.stack.redis_server import bundled_binary, server_command
 from gateway.development_issuer import DevelopmentIssuer
-from gateway.permissions import READER_ROLE, Grant
+from gateway.permissions import Grant
+from gateway.roles import READER_ROLE
 from gateway.settings import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from schemas.identifiers import OrganizationId
 

@@ -26,8 +26,9 @@ from gateway.hub import Hub
 from gateway.images import Renderer
 from gateway.lines import Chunk
 from gateway.metrics import Metrics
-from gateway.permissions import READER_ROLE, Grant
+from gateway.permissions import Grant
 from gateway.redis_connection import connect
+from gateway.roles import BUILT_IN_ROLES, READER_ROLE
 from gateway.sse import parse_cursor
 from gateway.stream import Stream, StreamLimits
 from gateway.subscriptions import DEFAULT_LIMITS, SubscriptionRequest
@@ -135,7 +136,13 @@ def opened(hub: Hub, topics: list[str], metrics: Metrics, last_id: str | None = 
     return Stream(
         hub=hub,
         subscription=SubscriptionRequest(tuple(topics)).subscription(DEFAULT_LIMITS),
-        principal=Principal("somebody", (district,), datetime.now(UTC) + timedelta(hours=1), "token"),
+        principal=Principal(
+            "somebody",
+            (district,),
+            datetime.now(UTC) + timedelta(hours=1),
+            "token",
+            BUILT_IN_ROLES.rights((district,)),
+        ),
         limits=StreamLimits(),
         metrics=metrics,
         stream_id="node.stream",

@@ -42,7 +42,8 @@ from gateway.imports.service import ImportService
 from gateway.imports.settings import ImportSettings
 from gateway.imports.store import RedisImportStore
 from gateway.kafka import KafkaPublisher
-from gateway.permissions import IMPORT_ROLE, Grant
+from gateway.permissions import Grant
+from gateway.roles import IMPORT_ROLE
 from gateway.tokens import Principal
 from schemas.errors import DependencyUnavailable, InvalidInput
 from schemas.events import ExamResult, OrganizationEntry, decode_exam_result, encode_event

@@ -19,7 +19,7 @@ from schemas.aggregates import CellField
 from schemas.identifiers import OrganizationId
 
 SCHOOL = OrganizationId("19990010000101")
-VIEW = View(SCHOOL, VisibilityClass.EXACT)
+VIEW = View(SCHOOL, VisibilityClass.EXACT_RELEASED)
 ELA = CellField("2026:ELA-SUM:03")
 MATH = CellField("2026:MATH-SUM:03")
 ONLY_MATH = VIEW._replace(cells=CellFilter(tests=frozenset({"MATH-SUM"})))
@@ -31,7 +31,7 @@ def image(version: int, *, changed_ms: int | None = None) -> CellImage:
 
 
 def ready() -> Feed:
-    feed = Feeds().watch(SCHOOL, VisibilityClass.EXACT)
+    feed = Feeds().watch(SCHOOL, VisibilityClass.EXACT_RELEASED)
     feed.fill({})
     return feed
 
@@ -52,7 +52,7 @@ def test_a_change_is_news_once() -> None:
 
 
 def test_what_ticks_bring_before_the_whole_is_read_is_kept_and_is_no_news() -> None:
-    feed = Feeds().watch(SCHOOL, VisibilityClass.EXACT)
+    feed = Feeds().watch(SCHOOL, VisibilityClass.EXACT_RELEASED)
     assert feed.take({ELA: image(5)}) == {}
     feed.fill({ELA: image(4), MATH: image(2)})
     assert {name: one.version for name, one in feed.images.items()} == {ELA: 5, MATH: 2}
@@ -76,7 +76,7 @@ def test_each_filter_shows_its_cells_and_is_encoded_once_until_they_change() -> 
 
 @pytest.mark.anyio
 async def test_whoever_asks_is_told_when_it_is_ready_or_why_it_is_not() -> None:
-    feed = Feeds().watch(SCHOOL, VisibilityClass.EXACT)
+    feed = Feeds().watch(SCHOOL, VisibilityClass.EXACT_RELEASED)
     asking = [asyncio.ensure_future(feed.until_ready()) for _ in range(2)]
     await asyncio.sleep(0)
     asking[0].cancel()
@@ -118,7 +118,7 @@ def test_a_filter_that_nobody_uses_any_more_is_let_go_with_its_bytes() -> None:
 
 def test_starting_over_takes_older_values_too() -> None:
     feeds = Feeds()
-    feed = feeds.watch(SCHOOL, VisibilityClass.EXACT)
+    feed = feeds.watch(SCHOOL, VisibilityClass.EXACT_RELEASED)
     feed.fill({ELA: image(9)})
     epoch = feeds.epoch
     feeds.start_over()
@@ -131,7 +131,7 @@ def test_starting_over_takes_older_values_too() -> None:
 def test_whatever_the_interleaving_a_feed_ends_with_the_latest_and_never_goes_back(seed: int) -> None:
     """Ticks and one read of the whole, each reading at some moment and arriving at a later one."""
     chance = random.Random(seed)
-    feed = Feeds().watch(SCHOOL, VisibilityClass.EXACT)
+    feed = Feeds().watch(SCHOOL, VisibilityClass.EXACT_RELEASED)
     version, shown = 1, 0
     whole: CellImage | None = None
     tick: CellImage | None = None

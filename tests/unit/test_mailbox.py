@@ -32,7 +32,7 @@ def outlets(*cells: dict[CellField, CellImage]) -> list[Outlet]:
     feeds = Feeds()
     made = []
     for number, images in enumerate(cells, 1):
-        outlet = feeds.outlet(View(OrganizationId(f"1999001000{number:04d}"), VisibilityClass.EXACT))
+        outlet = feeds.outlet(View(OrganizationId(f"1999001000{number:04d}"), VisibilityClass.EXACT_RELEASED))
         outlet.feed.fill(images)
         made.append(outlet)
     return made

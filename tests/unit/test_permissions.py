@@ -6,19 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.permissions import (
-    IMPORT_ROLE,
-    READER_ROLE,
-    ROLE_PERMISSIONS,
-    Forbidden,
-    Grant,
-    Permission,
-    VisibilityClass,
-    may_import,
-    may_view,
-    visibility,
-    visible_among,
-)
+from gateway.permissions import Forbidden, Grant, Permission, Rights, VisibilityClass
+from gateway.roles import BUILT_IN_ROLES, IMPORT_ROLE, MASKED_READER_ROLE, READER_ROLE, ROLE_PERMISSIONS
 from schemas.identifiers import STATE, OrganizationId, county_of, district_of
 
 COUNTY = OrganizationId("19000000000000")
@@ -33,8 +22,12 @@ EVERYTHING = (STATE, COUNTY, DISTRICT, SCHOOL, SIBLING, OTHER_DISTRICT, OTHER_SC
 schools = st.from_regex(r"[0-5][1-9][0-9]{4}[1-9][0-9]{6}[1-9]", fullmatch=True).map(OrganizationId)
 
 
-def reader(*organizations: OrganizationId) -> list[Grant]:
-    return [Grant(READER_ROLE, organization) for organization in organizations]
+def reader(*organizations: OrganizationId) -> Rights:
+    return BUILT_IN_ROLES.rights(Grant(READER_ROLE, organization) for organization in organizations)
+
+
+def loader(organization: OrganizationId) -> Rights:
+    return BUILT_IN_ROLES.rights([Grant(IMPORT_ROLE, organization)])
 
 
 @pytest.mark.parametrize(
@@ -53,53 +46,78 @@ def reader(*organizations: OrganizationId) -> list[Grant]:
 def test_a_grant_opens_an_organization_and_what_is_below_it(
     granted: OrganizationId, opened: set[OrganizationId]
 ) -> None:
-    assert set(visible_among(reader(granted), EVERYTHING)) == opened
-    assert {organization for organization in EVERYTHING if may_view(reader(granted), organization)} == opened
+    assert set(reader(granted).visible_among(EVERYTHING)) == opened
+    assert {organization for organization in EVERYTHING if reader(granted).visibility(organization)} == opened
 
 
 @given(schools, schools)
 def test_a_district_grant_opens_nothing_of_another_district(
     one: OrganizationId, another: OrganizationId
 ) -> None:
-    grants = reader(district_of(one))
-    assert may_view(grants, another) == (district_of(one) == district_of(another))
-    assert not may_view(grants, county_of(one))
-    assert not may_view(grants, STATE)
+    rights = reader(district_of(one))
+    assert bool(rights.visibility(another)) == (district_of(one) == district_of(another))
+    assert not rights.visibility(county_of(one))
+    assert not rights.visibility(STATE)
 
 
 def test_grants_add_up() -> None:
-    grants = reader(SCHOOL, OTHER_DISTRICT)
-    assert set(visible_among(grants, EVERYTHING)) == {SCHOOL, OTHER_DISTRICT, OTHER_SCHOOL}
+    assert set(reader(SCHOOL, OTHER_DISTRICT).visible_among(EVERYTHING)) == {
+        SCHOOL,
+        OTHER_DISTRICT,
+        OTHER_SCHOOL,
+    }
 
 
 def test_no_grant_opens_nothing() -> None:
-    assert visible_among([], EVERYTHING) == []
+    assert reader().visible_among(EVERYTHING) == []
 
 
 def test_a_role_that_is_not_listed_opens_nothing() -> None:
-    grants = [Grant("SOMETHING_NEW", STATE)]
-    assert not may_view(grants, SCHOOL)
-    assert not may_import(grants)
+    rights = BUILT_IN_ROLES.rights([Grant("SOMETHING_NEW", STATE)])
+    assert not rights.visibility(SCHOOL)
+    assert not rights.covers(Permission.DATA_WRITE, STATE)
 
 
 def test_loading_results_takes_the_loading_role_at_state_level() -> None:
-    assert may_import([Grant(IMPORT_ROLE, STATE)])
-    assert not may_import([Grant(IMPORT_ROLE, DISTRICT)])
-    assert not may_import(reader(STATE))
+    assert loader(STATE).covers(Permission.DATA_WRITE, STATE)
+    assert not loader(DISTRICT).covers(Permission.DATA_WRITE, STATE)
+    assert not reader(STATE).covers(Permission.DATA_WRITE, STATE)
 
 
 def test_whoever_loads_results_does_not_read_them_by_that() -> None:
-    assert not may_view([Grant(IMPORT_ROLE, STATE)], SCHOOL)
+    assert not loader(STATE).visibility(SCHOOL)
 
 
-def test_a_viewer_sees_exact_figures_or_none() -> None:
-    assert visibility(reader(DISTRICT), SCHOOL) is VisibilityClass.EXACT
-    assert visibility(reader(DISTRICT), OTHER_SCHOOL) is None
+@pytest.mark.parametrize(
+    ("roles", "seen"),
+    [
+        pytest.param(
+            [READER_ROLE], VisibilityClass.EXACT_RELEASED, id="individual results: exact, once released"
+        ),
+        pytest.param([MASKED_READER_ROLE], VisibilityClass.MASKED, id="aggregates only: masked"),
+        pytest.param(
+            [READER_ROLE, "EMBARGO_ADMIN"], VisibilityClass.EXACT_REVIEWING, id="who reviews sees it before"
+        ),
+        pytest.param([READER_ROLE, "DevOps"], VisibilityClass.EXACT_LOADING, id="who loads sees it all"),
+        pytest.param([MASKED_READER_ROLE, "DevOps"], VisibilityClass.MASKED, id="masked whatever else"),
+        pytest.param(["DevOps"], None, id="the state of a release is no right to its figures"),
+        pytest.param([IMPORT_ROLE], None, id="loading is not reading"),
+    ],
+)
+def test_what_is_shown_follows_from_the_roles(roles: list[str], seen: VisibilityClass | None) -> None:
+    rights = BUILT_IN_ROLES.rights(Grant(role, DISTRICT) for role in roles)
+    assert rights.visibility(SCHOOL) is seen
+    assert rights.visibility(OTHER_SCHOOL) is None
+
+
+def test_a_district_reviewer_sees_the_county_without_what_is_unreleased() -> None:
+    rights = BUILT_IN_ROLES.rights([Grant(READER_ROLE, COUNTY), Grant("EMBARGO_ADMIN", DISTRICT)])
+    assert rights.visibility(DISTRICT) is VisibilityClass.EXACT_REVIEWING
+    assert rights.visibility(COUNTY) is VisibilityClass.EXACT_RELEASED
 
 
 def test_every_role_grants_something() -> None:
     assert all(ROLE_PERMISSIONS.values())
-    assert {Permission.AGGREGATE_READ, Permission.DATA_WRITE} == set().union(*ROLE_PERMISSIONS.values())
 
 
 def test_the_refusal_names_no_organization() -> None:

@@ -11,7 +11,8 @@ import pytest
 from gateway.cell_filter import CellFilter
 from gateway.directory import OrganizationList
 from gateway.images import View
-from gateway.permissions import READER_ROLE, Forbidden, Grant, VisibilityClass
+from gateway.permissions import Forbidden, Grant, VisibilityClass
+from gateway.roles import BUILT_IN_ROLES, READER_ROLE
 from gateway.subscriptions import Subscription, SubscriptionLimits, SubscriptionRequest
 from gateway.tokens import Principal
 from gateway.topics import parse_topics
@@ -43,7 +44,8 @@ DIRECTORY = OrganizationList(ENTRIES, 1)
 
 def holder(*organizations: OrganizationId, subject: str = "reader@example.test") -> Principal:
     grants = tuple(Grant(READER_ROLE, organization) for organization in organizations)
-    return Principal(subject, grants, datetime.now(UTC) + timedelta(hours=1), "a-token")
+    expires = datetime.now(UTC) + timedelta(hours=1)
+    return Principal(subject, grants, expires, "a-token", BUILT_IN_ROLES.rights(grants))
 
 
 def asking(*topics: str, most: int = 100) -> Subscription:
@@ -82,7 +84,7 @@ def test_views_carry_the_filter() -> None:
     third_grade = CellFilter(grades=frozenset({"03"}))
     subscription = Subscription(parse_topics([f"school/{OTHER_SCHOOL}"], 1), third_grade)
     [view] = subscription.views(holder(OTHER_DISTRICT), DIRECTORY)
-    assert view == View(OTHER_SCHOOL, VisibilityClass.EXACT, third_grade)
+    assert view == View(OTHER_SCHOOL, VisibilityClass.EXACT_RELEASED, third_grade)
 
 
 @pytest.mark.parametrize(

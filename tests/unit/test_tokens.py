@@ -15,7 +15,8 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 
 from gateway.development_issuer import DevelopmentIssuer
-from gateway.permissions import READER_ROLE, Grant
+from gateway.permissions import Grant, Permission
+from gateway.roles import READER_ROLE
 from gateway.tokens import ALGORITHMS, TokenRefused, TokenVerifier
 from schemas.errors import InvalidInput
 from schemas.identifiers import OrganizationId
@@ -75,7 +76,7 @@ def test_a_token_says_who_asks_what_is_granted_and_until_when(
     assert principal.subject == "ana@example.test"
     assert principal.grants == (Grant(READER_ROLE, DISTRICT),)
     assert principal.expires == NOW + timedelta(minutes=10)
-    assert not principal.may_import
+    assert not principal.rights.covers(Permission.DATA_WRITE, DISTRICT)
 
 
 @pytest.mark.parametrize(
