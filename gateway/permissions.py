@@ -2,12 +2,15 @@
 
 A grant is a role at an organization, or at a group of organizations, and holds for everything below. Grants add up.
 Whatever is not granted is refused, and a role that nobody has defined grants nothing (``gateway.roles``).
+
+Permissions come at three levels that never stand in for each other: for results of single students, for groups of
+students, and for aggregates. ``docs/permissions.md`` shows what follows from all this, as these functions decide it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -36,6 +39,18 @@ class Permission(StrEnum):
     AUDIT_READ = "AUDIT_READ"
     TOKEN_REVOKE = "TOKEN_REVOKE"
     OPERATIONS_READ = "OPERATIONS_READ"
+
+
+GROUP_LEVEL: Final = frozenset(
+    {
+        Permission.GROUP_PII_READ,
+        Permission.GROUP_READ,
+        Permission.GROUP_WRITE,
+        Permission.TEACHER_GROUP_READ,
+        Permission.TEACHER_GROUP_WRITE,
+    }
+)
+"""What can be held for a group of students alone. It opens no school's aggregates: those are of other students, too."""
 
 
 class VisibilityClass(StrEnum):
@@ -71,11 +86,23 @@ class Grant(Struct, frozen=True, tag="at"):
     organization: OrganizationId
 
 
-class GroupGrant(Struct, frozen=True, tag="for"):
-    """A role at a group of districts, schools or students."""
+class GroupKind(StrEnum):
+    """What a group is of."""
+
+    DISTRICTS = "districts"
+    SCHOOLS = "schools"
+    STUDENTS = "students"
+
+
+class GroupGrant(Struct, frozen=True, tag="for", omit_defaults=True):
+    """A role at a group of districts, schools or students.
+
+    With a kind it means a group of that kind only: where two systems name groups, ids are not everybody's.
+    """
 
     role: str
     group: str
+    kind: GroupKind | None = None
 
 
 class Forbidden(ScoreStreamError):
@@ -87,9 +114,14 @@ class Forbidden(ScoreStreamError):
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What somebody's grants come to: for each permission the organizations at whose root it holds."""
+    """What somebody's grants come to: for each permission the organizations at whose root it holds.
+
+    Attributes:
+        student_groups: for each permission of groups, the groups of students for which it holds beyond that.
+    """
 
     scopes: Mapping[Permission, frozenset[OrganizationId]]
+    student_groups: Mapping[Permission, frozenset[str]] = field(default_factory=dict)
 
     def covers(self, permission: Permission, organization: OrganizationId) -> bool:
         """Whether a permission holds at an organization.
@@ -98,6 +130,11 @@ class Rights:
         """
         held = self.scopes.get(permission)
         return held is not None and any(above in held for above in ancestry(organization))
+
+    def touches(self, permission: Permission, organization: OrganizationId) -> bool:
+        """Whether a permission holds at an organization, or at any below it."""
+        held = self.scopes.get(permission, frozenset())
+        return self.covers(permission, organization) or any(organization in ancestry(one) for one in held)
 
     def anywhere(self, permission: Permission) -> bool:
         """Whether a permission holds at any organization."""
@@ -118,6 +155,16 @@ class Rights:
         if self.covers(Permission.TEST_DATA_REVIEWING_READ, organization):
             return VisibilityClass.EXACT_REVIEWING
         return VisibilityClass.EXACT_RELEASED
+
+    def holdings(self) -> dict[Permission, list[OrganizationId]]:
+        """For each permission held, where: the fewest organizations that say it, in the order of their codes."""
+        return {
+            permission: sorted(
+                organization for organization in held if not held.intersection(ancestry(organization)[1:])
+            )
+            for permission in Permission
+            if (held := self.scopes.get(permission))
+        }
 
     def visible_among(self, organizations: Iterable[OrganizationId]) -> list[OrganizationId]:
         """Those whose aggregates are shown, in the given order."""

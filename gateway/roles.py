@@ -2,74 +2,106 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.permissions import Grant, GroupGrant, Permission, Rights
-from schemas.identifiers import OrganizationId
-
-READER_ROLE: Final = "PII"
-MASKED_READER_ROLE: Final = "CUSTOM_AGGREGATE_REPORTER"
-IMPORT_ROLE: Final = "ASMTDATALOAD"
-
-_SANDBOX: Final = frozenset(
-    {
-        Permission.INDIVIDUAL_PII_READ,
-        Permission.GROUP_PII_READ,
-        Permission.GROUP_READ,
-        Permission.CUSTOM_AGGREGATE_READ,
-    }
+from gateway.known_roles import (
+    IMPORT_ROLE,
+    MASKED_READER_ROLE,
+    READER_ROLE,
+    RELEASE_ROLE,
+    ROLE_LEVELS,
+    ROLE_PERMISSIONS,
 )
+from gateway.permissions import GROUP_LEVEL, Grant, GroupGrant, GroupKind, Permission, Rights
+from schemas.identifiers import OrganizationId, OrganizationLevel, level_of
 
-# The names of RDW and TOMS, so that a deployment there has nothing to configure.
-ROLE_PERMISSIONS: Final[Mapping[str, frozenset[Permission]]] = {
-    IMPORT_ROLE: frozenset({Permission.DATA_WRITE}),
-    READER_ROLE: _SANDBOX,
-    "PII_GROUP": frozenset({Permission.GROUP_PII_READ, Permission.GROUP_READ}),
-    "GROUP_ADMIN": frozenset({Permission.GROUP_READ, Permission.GROUP_WRITE}),
-    MASKED_READER_ROLE: frozenset({Permission.CUSTOM_AGGREGATE_READ}),
-    "EMBARGO_ADMIN": frozenset({Permission.TEST_DATA_REVIEWING_READ}),
-    "EMBARGO_ADMIN_RELEASED": frozenset(
-        {Permission.TEST_DATA_REVIEWING_READ, Permission.TEST_DATA_REVIEWING_WRITE}
-    ),
-    "DevOps": frozenset(
-        {
-            Permission.TEST_DATA_LOADING_READ,
-            Permission.TEST_DATA_LOADING_WRITE,
-            Permission.TEST_DATA_REVIEWING_READ,
-            Permission.TEST_DATA_REVIEWING_WRITE,
-            Permission.OPERATIONS_READ,
-        }
-    ),
-    "SandboxSchoolAdmin": _SANDBOX,
-    "SandboxDistrictAdmin": _SANDBOX
-    | {
-        Permission.GROUP_WRITE,
-        Permission.TEST_DATA_REVIEWING_READ,
-        Permission.TEST_DATA_REVIEWING_WRITE,
-    },
-    "PRIVACY_OFFICER": frozenset({Permission.AUDIT_READ, Permission.TOKEN_REVOKE}),
-}
+__all__ = [
+    "BUILT_IN_ROLES",
+    "IMPORT_ROLE",
+    "MASKED_READER_ROLE",
+    "READER_ROLE",
+    "RELEASE_ROLE",
+    "ROLE_LEVELS",
+    "ROLE_PERMISSIONS",
+    "Group",
+    "Roles",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of districts or schools, or of students at these schools.
+
+    Which students is not known here: group files are read by other systems.
+    """
+
+    kind: GroupKind
+    members: frozenset[OrganizationId]
 
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """The roles and groups of a deployment."""
+    """The roles and groups of a deployment.
+
+    A role opens nothing where ``levels`` does not let it be granted, and a group only what its members are.
+    """
 
     permissions: Mapping[str, frozenset[Permission]] = field(default_factory=lambda: ROLE_PERMISSIONS)
-    groups: Mapping[str, Collection[OrganizationId]] = field(default_factory=dict)
+    levels: Mapping[str, frozenset[OrganizationLevel]] = field(default_factory=lambda: ROLE_LEVELS)
+    groups: Mapping[str, Group] = field(default_factory=dict)
 
     def rights(self, grants: Iterable[Grant | GroupGrant]) -> Rights:
         """What these grants come to."""
         scopes: dict[Permission, set[OrganizationId]] = {}
+        student_groups: dict[Permission, set[str]] = {}
         for grant in grants:
-            where = (
-                self.groups.get(grant.group, ()) if isinstance(grant, GroupGrant) else (grant.organization,)
-            )
-            for permission in self.permissions.get(grant.role, ()):
+            permissions = self.permissions.get(grant.role, frozenset())
+            if isinstance(grant, Grant):
+                self._add(scopes, grant.role, permissions, (grant.organization,))
+                continue
+            group = self.groups.get(grant.group)
+            if group is None or grant.kind not in (None, group.kind):
+                continue
+            if group.kind is not GroupKind.STUDENTS:
+                self._add(scopes, grant.role, permissions, group.members)
+            elif any(self.may_be_granted(grant.role, school) for school in group.members):
+                for permission in permissions & GROUP_LEVEL:
+                    student_groups.setdefault(permission, set()).add(grant.group)
+        return Rights(
+            {permission: frozenset(held) for permission, held in scopes.items()},
+            {permission: frozenset(held) for permission, held in student_groups.items()},
+        )
+
+    def may_be_granted(self, role: str, organization: OrganizationId) -> bool:
+        """Whether a role may be granted at an organization."""
+        levels = self.levels.get(role)
+        return levels is None or level_of(organization) in levels
+
+    def changed_since(self, earlier: Roles) -> tuple[str, ...]:
+        """Which roles and groups are not as they were, one name each."""
+        roles = self.permissions.keys() | earlier.permissions.keys()
+        groups = self.groups.keys() | earlier.groups.keys()
+        return (
+            *(f"role {role}" for role in sorted(roles) if self._role(role) != earlier._role(role)),
+            *(f"group {one}" for one in sorted(groups) if self.groups.get(one) != earlier.groups.get(one)),
+        )
+
+    def _role(self, role: str) -> tuple[frozenset[Permission] | None, frozenset[OrganizationLevel] | None]:
+        return self.permissions.get(role), self.levels.get(role)
+
+    def _add(
+        self,
+        scopes: dict[Permission, set[OrganizationId]],
+        role: str,
+        permissions: frozenset[Permission],
+        organizations: Iterable[OrganizationId],
+    ) -> None:
+        where = [organization for organization in organizations if self.may_be_granted(role, organization)]
+        if where:
+            for permission in permissions:
                 scopes.setdefault(permission, set()).update(where)
-        return Rights({permission: frozenset(held) for permission, held in scopes.items()})
 
 
 BUILT_IN_ROLES: Final = Roles()

@@ -80,7 +80,7 @@ def test_a_role_that_is_not_listed_opens_nothing() -> None:
 
 def test_loading_results_takes_the_loading_role_at_state_level() -> None:
     assert loader(STATE).covers(Permission.DATA_WRITE, STATE)
-    assert not loader(DISTRICT).covers(Permission.DATA_WRITE, STATE)
+    assert not loader(DISTRICT).anywhere(Permission.DATA_WRITE)
     assert not reader(STATE).covers(Permission.DATA_WRITE, STATE)
 
 
@@ -116,8 +116,18 @@ def test_a_district_reviewer_sees_the_county_without_what_is_unreleased() -> Non
     assert rights.visibility(COUNTY) is VisibilityClass.EXACT_RELEASED
 
 
-def test_every_role_grants_something() -> None:
-    assert all(ROLE_PERMISSIONS.values())
+def test_the_roles_that_open_nothing_are_those_that_shall_not() -> None:
+    assert {role for role, held in ROLE_PERMISSIONS.items() if not held} == {
+        "Interim Administrator Only",
+        "Data Entry",
+        "Correspondence",
+    }
+
+
+def test_effective_permissions_name_the_fewest_organizations_that_say_it() -> None:
+    rights = reader(SCHOOL, DISTRICT, OTHER_SCHOOL)
+    assert rights.holdings()[Permission.CUSTOM_AGGREGATE_READ] == [DISTRICT, OTHER_SCHOOL]
+    assert Permission.DATA_WRITE not in rights.holdings()
 
 
 def test_the_refusal_names_no_organization() -> None:
