@@ -1,0 +1,1 @@
+"""``scores audit``: who saw what, for whoever asks; and whether the record is whole."""
