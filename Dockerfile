@@ -36,6 +36,8 @@ LABEL org.opencontainers.image.title="score-streaming" \
 # A number, so that a cluster can check that it is not root.
 RUN useradd --system --uid 10001 --user-group --no-create-home --home-dir /tmp --shell /usr/sbin/nologin scores
 COPY --from=build /opt/scores /opt/scores
+# A volume that is mounted here takes over its owner: the audit is written there, and nobody else reads it.
+RUN install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/scores/audit
 ENV PATH=/opt/scores/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1

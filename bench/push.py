@@ -49,7 +49,7 @@ _FILES: Final = 65_536
 def main() -> None:
     """The command."""
     options = _options()
-    _allow_files()
+    allow_files()
     if options.scale:
         print(_scaled(options), flush=True)
     elif options.storm:
@@ -80,7 +80,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _allow_files() -> None:
+def allow_files() -> None:
     """As many sockets as streams, in every process that is started from here."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:

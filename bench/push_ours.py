@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import os
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,14 +17,15 @@ from typing import Any, Final, NamedTuple, Self
 
 from redis.asyncio import Redis
 
+from bench.push_reading import Address
 from cli.simulator.county import County, plan_county
 from cli.stack.child import Child
 from cli.stack.ports import HOST, free_port
 from cli.stack.redis_server import EmbeddedRedis
 from gateway.development_issuer import DevelopmentIssuer
+from gateway.issuers import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from gateway.permissions import Grant
 from gateway.roles import READER_ROLE
-from gateway.settings import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from schemas.aggregates import Contribution, cell_field, contribution, levels_code
 from schemas.events import encode_event
 from schemas.identifiers import OrganizationId, PartitionId
@@ -31,6 +34,7 @@ from schemas.keys import (
     ORGANIZATIONS,
     ORGANIZATIONS_VERSION,
     PARTITION_COUNT,
+    RELEASES_VERSION,
     PartitionKeys,
     new_generation,
 )
@@ -104,6 +108,7 @@ class Worker:
         for entry in self._county.entries:
             await self._redis.hset(ORGANIZATIONS, entry.cds, encode_event(entry))
         await self._redis.set(ORGANIZATIONS_VERSION, 1)
+        await self._redis.set(RELEASES_VERSION, 1)
         await self._redis.set(PARTITION_COUNT, PARTITIONS)
         await self._redis.set(GENERATION, generation)
 
@@ -132,7 +137,9 @@ def _result(number: int) -> Contribution:
 class Ours:
     """Redis, the tables and a gateway, running inside ``with``; the gateway can be killed and started again."""
 
-    def __init__(self, folder: Path, schools: int) -> None:
+    def __init__(self, folder: Path, schools: int, **settings: str) -> None:
+        """``settings`` are the gateways', beyond what they need."""
+        self._settings = settings
         self._county = plan_county(schools, seed=1)
         self.schools = [school.cds for school in self._county.schools]
         self._folder = folder
@@ -169,23 +176,44 @@ class Ours:
 
     def start_gateway(self) -> None:
         """Start the gateway and return when it is ready."""
+        self._gateway = self._started(self._port)
+
+    @contextlib.contextmanager
+    def another_gateway(self) -> Iterator[Address]:
+        """The address of a second gateway over the same tables, with the same issuer."""
+        port = free_port()
+        child = self._started(port)
+        try:
+            yield HOST, port
+        finally:
+            child.stop(0)
+
+    def token(self, subject: str, role: str, organization: OrganizationId) -> str:
+        """A token of the issuer that the gateways believe."""
+        return self._issuer.issue(subject, [Grant(role, organization)], timedelta(hours=2))
+
+    def _started(self, port: int) -> Child:
         self._starts += 1
         environment = {
             **os.environ,
             "SCORES_KAFKA": _NO_KAFKA,
             "SCORES_REDIS_URL": self._redis.url,
-            "SCORES_GATEWAY_PORT": str(self._port),
+            "SCORES_GATEWAY_PORT": str(port),
             "SCORES_JWKS_FILE": str(self._issuer.jwks_file),
             "SCORES_STUDENT_KEY_SECRET": "a secret of the benchmark, of no value",
+            "SCORES_UNLISTED_RELEASE_STATE": "released",
+            **self._settings,
         }
         log = self._folder / f"gateway-{self._starts}.log"
-        command = [sys.executable, "-m", "cli", "gateway"]
-        self._gateway = Child("gateway", command, cwd=self._folder, log=log, env=environment)
+        child = Child(
+            "gateway", [sys.executable, "-m", "cli", "gateway"], cwd=self._folder, log=log, env=environment
+        )
         deadline = time.monotonic() + _START_SECONDS
-        while not self._ready():
-            if not self._gateway.running or time.monotonic() > deadline:
-                raise self._gateway.failure("did not become ready")
+        while not _ready(port):
+            if not child.running or time.monotonic() > deadline:
+                raise child.failure("did not become ready")
             time.sleep(0.01)
+        return child
 
     def kill_gateway(self) -> None:
         """``kill -9``."""
@@ -208,19 +236,18 @@ class Ours:
 
     def _request(self, number: int) -> bytes:
         school = self.schools[number % len(self.schools)]
-        token = self._issuer.issue(
-            f"reader-{number}@example.test", [Grant(READER_ROLE, school)], timedelta(hours=2)
-        )
+        token = self.token(f"reader-{number}@example.test", READER_ROLE, school)
         path = f"/v1/stream?topic=school/{school}&test={_TEST}&year={_YEAR}"
         headers = f"Host: {HOST}\r\nAccept: text/event-stream\r\nAuthorization: Bearer {token}\r\n\r\n"
         return f"GET {path} HTTP/1.1\r\n{headers}".encode()
 
-    def _ready(self) -> bool:
-        connection = http.client.HTTPConnection(HOST, self._port, timeout=2)
-        try:
-            connection.request("GET", "/readyz")
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-        finally:
-            connection.close()
+
+def _ready(port: int) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=2)
+    try:
+        connection.request("GET", "/readyz")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()

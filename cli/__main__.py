@@ -14,10 +14,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli.options import Json, KafkaAddress, RedisAddress
+from cli.audit.commands import audit
+from cli.options import GatewayAddress, Json, KafkaAddress, RedisAddress
 from cli.rebuild.commands import rebuild
 from cli.rejected.commands import rejected
+from cli.releases.commands import releases
 from cli.state import StateFolder
+from cli.token_commands import register as register_token_commands
 from schemas.errors import DependencyUnavailable, InvalidInput, ScoreStreamError
 
 app = typer.Typer(
@@ -28,15 +31,16 @@ app = typer.Typer(
 )
 entities = typer.Typer(help="The organization directory.", no_args_is_help=True)
 topics = typer.Typer(help="Kafka topics.", no_args_is_help=True)
+tokens = typer.Typer()
 app.add_typer(entities, name="entities")
 app.add_typer(topics, name="topics")
+app.add_typer(tokens, name="token")
+register_token_commands(tokens)
+app.add_typer(audit, name="audit")
 app.add_typer(rejected, name="rejected")
+app.add_typer(releases, name="releases")
 app.add_typer(rebuild, name="rebuild")
 
-GatewayAddress = Annotated[
-    str | None,
-    typer.Option("--gateway", envvar="SCORES_GATEWAY_URL", help="Default: the running local stack."),
-]
 KafkaChoice = Annotated[
     str, typer.Option("--kafka", help="embedded, local (real Kafka from Maven) or HOST:PORT.")
 ]
@@ -47,6 +51,10 @@ Port = Annotated[
 ]
 Partitions = Annotated[
     int, typer.Option(min=1, max=1024, help="Partitions of the results topic, when it is created.")
+]
+RolesFile = Annotated[
+    Path | None,
+    typer.Option("--roles-file", envvar="SCORES_ROLES_FILE", help="Roles and groups beside the known ones."),
 ]
 
 Workers = Annotated[
@@ -115,17 +123,31 @@ def gateway() -> None:
 
 
 @app.command()
+def publisher() -> None:
+    """Run the publisher, of which there is one (settings from the environment, see .env.example)."""
+    from gateway.publisher.__main__ import main as run
+
+    raise typer.Exit(run())
+
+
+@tokens.callback(invoke_without_command=True)
 def token(
-    org: Annotated[list[str], typer.Option("--org", help="CDS code; give several for several.")],
-    role: Annotated[
-        list[str] | None, typer.Option("--role", help="Role; default CUSTOM_AGGREGATE_REPORTER.")
+    context: typer.Context,
+    org: Annotated[
+        list[str] | None, typer.Option("--org", help="CDS code; give several for several.")
     ] = None,
+    role: Annotated[list[str] | None, typer.Option("--role", help="Role; default PII.")] = None,
+    group: Annotated[list[str] | None, typer.Option("--group", help="A group of the roles file.")] = None,
+    roles_file: RolesFile = None,
     subject: str = "developer",
     minutes: Annotated[int, typer.Option(help="Lifetime.")] = 480,
 ) -> None:
-    """Print a token of the local stack's development issuer."""
-    from cli.tokens import issue_token
+    """Print a token of the local stack's development issuer; or revoke tokens."""
+    from cli.tokens import issue_token, roles_from
     from gateway.roles import READER_ROLE
+
+    if context.invoked_subcommand is not None:
+        return
 
     def run() -> int:
         print(
@@ -133,13 +155,42 @@ def token(
                 StateFolder(),
                 subject=subject,
                 roles=role or [READER_ROLE],
-                organizations=org,
+                organizations=org or [],
+                groups=group or [],
                 minutes=minutes,
+                known=roles_from(roles_file),
             )
         )
         return 0
 
     _run(run)
+
+
+@app.command()
+def permissions(
+    role: Annotated[list[str] | None, typer.Option("--role", help="Role; several for several.")] = None,
+    org: Annotated[list[str] | None, typer.Option("--org", help="CDS code that it is granted for.")] = None,
+    group: Annotated[list[str] | None, typer.Option("--group", help="A group of the roles file.")] = None,
+    at: Annotated[
+        str | None, typer.Option("--at", help="CDS code; what is held there, and what is missing.")
+    ] = None,
+    roles_file: RolesFile = None,
+    as_json: Json = False,
+) -> None:
+    """Show what roles come to: which permissions, where. Alone: all roles. Checks a roles file, too."""
+    from cli.permissions import show_permissions
+    from cli.tokens import roles_from
+
+    _run(
+        lambda: show_permissions(
+            roles_from(roles_file),
+            role or [],
+            organizations=org or [],
+            groups=group or [],
+            at=at,
+            as_json=as_json,
+        )
+    )
 
 
 @app.command("import")

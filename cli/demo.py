@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import httpx
 from rich.console import Console
 
+from cli.demo_releases import DemoReleases
 from cli.local_stack import LocalStack
 from cli.simulator.county import plan_county
 from cli.simulator.options import SeasonOptions
@@ -25,7 +26,7 @@ from cli.verify import print_comparison, wait_until_equal
 from gateway.roles import READER_ROLE
 from schemas.assessments import load_registry
 from schemas.errors import DependencyUnavailable, InvalidInput, ScoreStreamError
-from schemas.identifiers import district_of
+from schemas.identifiers import OrganizationId, district_of
 
 _CATCH_UP_SECONDS = 20.0
 _TOKEN_MINUTES = 480
@@ -48,8 +49,9 @@ def run_demo(
         season = _Season(stack, options, rate, stop, for_seconds)
         season.start()
         if season.wait_for_results():
-            _introduce(console, stack, options)
-            _watch(console, stack, season, stop)
+            releases = DemoReleases(stack, options.school_year)
+            shown = _introduce(console, stack, options, releases)
+            _watch(console, stack, season, stop, releases.story(shown))
         if stop.is_set() and for_seconds is None:
             return 0
         return _verify(console, stack, season.result())
@@ -123,9 +125,12 @@ class _Season(threading.Thread):
         self.progress = progress
 
 
-def _introduce(console: Console, stack: LocalStack, options: SeasonOptions) -> None:
-    school = plan_county(options.schools, options.seed).schools[0].cds
-    district = district_of(school)
+def _introduce(
+    console: Console, stack: LocalStack, options: SeasonOptions, releases: DemoReleases
+) -> OrganizationId:
+    """Release the county's results and say how to watch; returns the district that is shown."""
+    schools = [school.cds for school in plan_county(options.schools, options.seed).schools]
+    school, district = schools[0], district_of(schools[0])
     token = issue_token(
         stack.state, subject="demo", roles=[READER_ROLE], organizations=[district], minutes=_TOKEN_MINUTES
     )
@@ -139,6 +144,7 @@ def _introduce(console: Console, stack: LocalStack, options: SeasonOptions) -> N
         raise DependencyUnavailable(
             f"the gateway does not know school {school}; see its log in {stack.state.path}"
         )
+    releases.release(map(district_of, schools))
     console.print(places_table(stack))
     console.print(
         "\n[bold]Watch one school and its district in a terminal[/bold] (the token opens this district only):\n"
@@ -156,13 +162,18 @@ def _introduce(console: Console, stack: LocalStack, options: SeasonOptions) -> N
         f"{stack.gateway_url}/?school={school}#token={token}", soft_wrap=True, markup=False, highlight=False
     )
     console.print("\nEverything shown is [bold]preliminary[/bold] and fictional. Ctrl-C stops all.\n")
+    return district
 
 
-def _watch(console: Console, stack: LocalStack, season: _Season, stop: threading.Event) -> None:
+def _watch(
+    console: Console, stack: LocalStack, season: _Season, stop: threading.Event, story: Iterator[str]
+) -> None:
     with console.status("Simulating") as status:
         while season.is_alive() and not stop.wait(0.25):
             for line in stack.watch():
                 console.print(line, style="yellow")
+            if line := next(story, ""):
+                console.print(line, soft_wrap=True, highlight=False)
             if season.progress is not None:
                 status.update(f"{season.progress.produced:,} score events sent")
 

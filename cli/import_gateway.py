@@ -13,10 +13,10 @@ import httpx
 import msgspec
 
 from cli.exam_sources import ExamDocument
+from cli.gateway_client import detail_of, gateway_client
 from schemas.errors import DependencyUnavailable, InvalidInput
 
 _PATH: Final = "/v1/exams/imports"
-_TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0)
 _RETRIED: Final = frozenset(
     {
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -81,22 +81,10 @@ class ImportGateway:
         Raises:
             InvalidInput: this cannot be the address of a gateway, or a token.
         """
-        if not url.startswith(("http://", "https://")):
-            raise InvalidInput(f"the gateway's address is '{url}'; expected http://HOST:PORT or https://HOST")
-        if not token.isascii() or not token.isprintable() or not token:
-            raise InvalidInput("the token is empty or has characters that no token has; copy it again")
+        self._client = gateway_client(url, token, transport)
         self._url = url.rstrip("/")
         self._patience_seconds = patience_seconds
         self._sleep = sleep
-        try:
-            self._client = httpx.Client(
-                base_url=self._url,
-                headers={"Authorization": f"Bearer {token}"},
-                timeout=_TIMEOUT,
-                transport=transport,
-            )
-        except httpx.InvalidURL as error:
-            raise InvalidInput(f"the gateway's address '{url}' is not one: {error}") from None
 
     def __enter__(self) -> Self:
         return self
@@ -162,7 +150,7 @@ class ImportGateway:
                 return response, 0.0
             said = response.headers.get("retry-after", "")
             pause = min(float(said), _LONGEST_PAUSE_SECONDS) if said.isdecimal() else pause
-            trouble = _detail(response)
+            trouble = detail_of(response)
         # Not all senders that were turned away together come back together.
         return trouble, pause * random.uniform(1.0, 1.3)
 
@@ -181,7 +169,7 @@ class ImportGateway:
 
     def _refusal(self, response: httpx.Response) -> InvalidInput | DependencyUnavailable:
         status = response.status_code
-        said = f"{self._url} answered {status}: {_detail(response)}"
+        said = f"{self._url} answered {status}: {detail_of(response)}"
         if status == HTTPStatus.UNAUTHORIZED:
             return InvalidInput(f"the token is refused; get a new one (--token or SCORES_TOKEN). {said}")
         if status == HTTPStatus.FORBIDDEN:
@@ -191,11 +179,3 @@ class ImportGateway:
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return DependencyUnavailable(f"the gateway cannot import just now. {said}")
         return InvalidInput(f"this is not the import endpoint of a gateway, or another version's. {said}")
-
-
-def _detail(response: httpx.Response) -> str:
-    try:
-        detail = msgspec.json.decode(response.content)["detail"]
-    except (msgspec.DecodeError, KeyError, TypeError):
-        detail = response.reason_phrase
-    return str(detail)[:300]

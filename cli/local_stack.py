@@ -1,4 +1,4 @@
-"""The whole stack on one machine, without Docker: brokers, store, worker, gateway; started, watched and stopped."""
+"""The whole stack on one machine, without Docker: brokers, store, worker, gateway, publisher; started, watched, stopped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cli.stack_options import EMBEDDED, LOCAL
 from cli.state import Running, StateFolder
 from cli.supervisor import COMMANDS, Supervised, wait_until
 from cli.tokens import development_issuer
-from gateway.settings import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
+from gateway.issuers import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from schemas.errors import DependencyUnavailable
 from schemas.keys import GENERATION
 from schemas.topics import topics
@@ -32,6 +32,8 @@ from schemas.topics import topics
 _USUAL_PORT = 8080
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 2.0
+# Who tries it out wants to see the public view, and to see it move; a setting of their own counts before these.
+_TRYING_OUT = {"SCORES_PUBLIC_VIEW": "on", "SCORES_PUBLISH_SECONDS": "10"}
 
 Tell = Callable[[str], None]
 
@@ -106,9 +108,11 @@ class LocalStack:
             "SCORES_GATEWAY_HOST": "127.0.0.1",
             "SCORES_GATEWAY_PORT": port,
             "SCORES_JWKS_FILE": str(self.issuer.jwks_file),
+            "SCORES_AUDIT_DIR": str(self.state.path / "audit"),
             "SCORES_TOKEN_ISSUER": DEVELOPMENT_ISSUER,
             "SCORES_TOKEN_AUDIENCE": DEVELOPMENT_AUDIENCE,
             "SCORES_ENVIRONMENT": "development",
+            **{name: value for name, value in _TRYING_OUT.items() if name not in os.environ},
             # The embedded broker lets every fetch wait its full time, and a member that rejoins its session time (twice
             # that with static membership); a commit during that wait would make it rejoin once more.
             **(

@@ -15,3 +15,7 @@ RedisAddress = Annotated[
     str | None,
     typer.Option("--redis", envvar="SCORES_REDIS_URL", help="Redis URL; default: the running local stack."),
 ]
+GatewayAddress = Annotated[
+    str | None,
+    typer.Option("--gateway", envvar="SCORES_GATEWAY_URL", help="Default: the running local stack."),
+]

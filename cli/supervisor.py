@@ -15,6 +15,7 @@ from cli.stack.child import Child
 COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "streams": ("scores", "streams"),
     "gateway": ("scores", "gateway"),
+    "publisher": ("scores", "publisher"),
 }
 
 _FIRST_PAUSE_SECONDS: Final = 0.5

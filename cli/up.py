@@ -9,7 +9,7 @@ from cli.local_stack import LocalStack
 from cli.stack_options import kafka_option, redis_option
 from cli.stop_signals import stop_signals
 from cli.tokens import issue_token
-from gateway.roles import IMPORT_ROLE, READER_ROLE
+from gateway.roles import IMPORT_ROLE, READER_ROLE, RELEASE_ROLE
 from schemas.identifiers import STATE
 
 
@@ -26,13 +26,20 @@ def run_up(*, kafka: str, redis: str, port: int | None, partitions: int, workers
         token = issue_token(
             stack.state,
             subject="developer",
-            roles=[READER_ROLE, IMPORT_ROLE],
+            roles=[READER_ROLE, IMPORT_ROLE, RELEASE_ROLE],
             organizations=[STATE],
             minutes=480,
         )
         console.print(f"A token for everything, for eight hours:\n\n{token}\n", soft_wrap=True)
         console.print(
             "Next: `scores entities load FILE`, then `scores import PATH` or `scores simulate`. Ctrl-C stops all."
+        )
+        console.print(
+            "Summative results are withheld until their district and subject are released: `scores releases set --year 2026 "
+            "--subject all --state released --all-districts`; `scores releases show` tells how far they are.",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
         )
         while not stop.wait(0.5):
             for line in stack.watch():

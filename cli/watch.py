@@ -102,9 +102,9 @@ async def _print_once(results: LiveResults, *, as_json: bool) -> None:
                 one.name,
                 f"{name.test} {name.school_year}",
                 name.grade,
-                f"{cell.results:,}",
-                f"{cell.with_scores:,}",
-                _score(cell.mean),
+                _count(cell, cell.results),
+                _count(cell, cell.with_scores),
+                _mean(cell),
             )
     _wide_console().print(table)
     if results.stale:
@@ -163,8 +163,8 @@ def _changed(results: LiveResults, shown: _Shown) -> Table:
             _name(results, change.organization),
             f"{change.name.test} {change.name.school_year}",
             change.name.grade,
-            _difference(*(f"{cell.results:,}" if cell else "0" for cell in (before, after))),
-            _difference(*(f"{cell.with_scores:,}" if cell else "0" for cell in (before, after))),
+            _difference(*(_count(cell, cell.results) if cell else "0" for cell in (before, after))),
+            _difference(*(_count(cell, cell.with_scores) if cell else "0" for cell in (before, after))),
             _difference(*(_mean(cell) for cell in (before, after))),
         )
     return table
@@ -180,7 +180,7 @@ def _line(change: CellChanged, results: LiveResults) -> str:
             change.organization,
             _name(results, change.organization),
             f"{name.test} {name.school_year} {name.grade}",
-            f"results {_difference(*(str(cell.results if cell else 0) for cell in (before, after)))}",
+            f"results {_difference(*(_count(cell, cell.results) if cell else '0' for cell in (before, after)))}",
             f"mean {_difference(_mean(before), _mean(after))}",
         )
     )
@@ -225,12 +225,16 @@ def _name(results: LiveResults, organization: OrganizationId) -> str:
     return found.name if found else organization
 
 
+def _count(cell: Figures, count: int | None) -> str:
+    if count is None:
+        return "*" if cell.suppressed else "–"
+    return f"{count:,}"
+
+
 def _mean(cell: Figures | None) -> str:
-    return _score(cell.mean if cell else None)
-
-
-def _score(mean: int | None) -> str:
-    return "–" if mean is None else str(mean)
+    if cell is None or cell.mean is None:
+        return "*" if cell is not None and cell.suppressed else "–"
+    return str(cell.mean)
 
 
 def _difference(before: str, after: str) -> str:

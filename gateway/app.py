@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
+from http import HTTPStatus
 
 from redis.exceptions import RedisError
 from starlette.applications import Starlette
@@ -15,30 +16,48 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.audit.keeping import AuditKeeping
+from gateway.audit.notes import Notes
+from gateway.audit.writer import Audit
+from gateway.closing_routes import closing_routes
 from gateway.commands import Commands, carry_out, new_node
 from gateway.connections import Connections
 from gateway.credentials import Credentials
 from gateway.edge import Edge
 from gateway.health import health_routes
+from gateway.holders import Holder
 from gateway.hub import Hub
-from gateway.images import AssessmentLookup, Renderer
+from gateway.images import AssessmentLookup
 from gateway.imports.reading import DocumentReader
 from gateway.imports.routes import import_routes
 from gateway.imports.service import ImportService
 from gateway.imports.store import RedisImportStore
+from gateway.issuers import trusted_issuers
 from gateway.kafka import KafkaPublisher
 from gateway.metrics import Metrics
+from gateway.origins import cross_origin
 from gateway.page_files import page_routes
 from gateway.permissions import Forbidden
 from gateway.problems import problem_response
+from gateway.public_routes import PublicView
+from gateway.reassessing import close_revoked, reassess
 from gateway.redis_connection import connect
+from gateway.release_news import hear_of_releases
+from gateway.releases.changing import ReleaseChanges
+from gateway.releases.routes import release_routes
+from gateway.revocation_log import RevocationLog
+from gateway.revocation_routes import revocation_routes
+from gateway.role_book import RoleBook
 from gateway.routes import api_routes
 from gateway.service import Gateway
 from gateway.settings import Settings
 from gateway.stream_routes import stream_routes
 from gateway.tables import Tables
-from gateway.tokens import TokenRefused, TokenVerifier
+from gateway.ticket_routes import ticket_routes
+from gateway.tickets import Tickets
+from gateway.tokens import Principal, TokenRefused, TokenVerifier
 from schemas.assessments import load_registry
+from schemas.audit import AuditEvent, AuditKind, shortened
 from schemas.errors import ScoreStreamError
 from schemas.pseudonyms import Pseudonymizer
 
@@ -49,29 +68,55 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
     """The application; nothing is connected before its lifespan starts.
 
     Raises:
-        InvalidInput: the token issuer's keys cannot be read.
+        InvalidInput: the token issuer's keys or the roles file cannot be read.
     """
     metrics = Metrics()
     registry = load_registry()
     redis = connect(settings.redis_url, cluster=settings.redis_cluster)
-    tables = Tables(redis)
-    verifier = TokenVerifier(
-        settings.jwks_file,
-        issuer=settings.token_issuer,
-        audience=settings.token_audience,
-        algorithms=settings.token_algorithms,
-    )
-    verifier.load()
+    tables = Tables(redis, unlisted=settings.unlisted_release_state)
+    roles = RoleBook(settings.roles_file)
+    roles.load()
+    production = settings.environment == "production"
+    issuers, fetched_keys = trusted_issuers(settings.issuers, settings.key_times, production=production)
+    revocations = RevocationLog(redis, away_seconds=settings.revocations_away_seconds)
+    credentials = Credentials(TokenVerifier(issuers, roles=lambda: roles.current), revocations)
     hub = Hub(
         tables,
-        Renderer(assessments or registry.at),
+        assessments or registry.at,
         metrics,
         tick_seconds=settings.tick_seconds,
         progress_seconds=settings.progress_seconds,
     )
     connections = Connections(settings.connections)
-    commands = Commands(redis, new_node(), partial(carry_out, connections, settings.subscriptions))
-    gateway = Gateway(settings, tables, hub, Credentials(verifier), metrics, connections, commands)
+
+    def admitted(holder: Holder) -> Principal:
+        return revocations.check(holder.principal(roles.current))
+
+    node = new_node()
+    audit = Audit(settings.audit, node, metrics)
+    notes = Notes(audit)
+    carrying_out = notes.carrying_out(partial(carry_out, connections, settings.subscriptions, admitted))
+    commands = Commands(redis, node, carrying_out)
+    tickets = Tickets(redis, admitted, max_age_seconds=settings.streams.max_age_seconds)
+    gateway = Gateway(
+        settings,
+        tables,
+        hub,
+        credentials,
+        metrics,
+        connections,
+        commands,
+        revocations,
+        tickets,
+        notes,
+        roles,
+    )
+    roles.subscribe(notes.reassessing(partial(reassess, connections)))
+    roles.subscribe(
+        lambda _: gateway.audit.note(
+            AuditEvent(kind=AuditKind.ROLES_CHANGED, detail=shortened(", ".join(roles.changed)))
+        )
+    )
 
     publisher = KafkaPublisher(settings.kafka, produce_seconds=settings.imports.produce_seconds)
     imports = ImportService(
@@ -81,19 +126,40 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
         DocumentReader(registry),
     )
 
+    keeping = AuditKeeping(
+        settings.audit, audit, notes, KafkaPublisher(settings.kafka, client_id="scores-audit"), redis, metrics
+    )
+
+    public = PublicView(settings.public, assessments or registry.at)
+
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         publisher.start()
+        await keeping.start()
         gateway.following = asyncio.create_task(hub.run(), name="the hub")
         gateway.following.add_done_callback(_report_the_end)
-        listening = asyncio.create_task(commands.run(), name="listening for commands")
-        listening.add_done_callback(_report_the_end)
+        background = [
+            asyncio.create_task(work, name=name)
+            for name, work in (
+                ("listening for commands", commands.run()),
+                ("hearing of release states", hear_of_releases(redis, hub.look)),
+                ("reading the roles file", roles.run()),
+                (
+                    "reading the revocations",
+                    revocations.run(partial(close_revoked, connections, revocations.known)),
+                ),
+                *(("fetching an issuer's keys", keys.run()) for keys in fetched_keys),
+            )
+        ]
+        for task in background:
+            task.add_done_callback(_report_the_end)
         try:
             yield
         finally:
-            gateway.following.cancel()
-            listening.cancel()
-            await asyncio.wait({gateway.following, listening})
+            for task in (gateway.following, *background):
+                task.cancel()
+            await asyncio.wait({gateway.following, *background})
+            await keeping.stop()
             await asyncio.to_thread(publisher.close)
             await redis.aclose()
 
@@ -101,13 +167,22 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
         routes=[
             *api_routes(),
             *stream_routes(),
-            *import_routes(imports, gateway.credentials.by_header, settings.imports),
+            *ticket_routes(),
+            *revocation_routes(),
+            *release_routes(ReleaseChanges(tables, publisher)),
+            *closing_routes(redis, publisher, registry),
+            *import_routes(imports, gateway.credentials.by_header, settings.imports, notes),
+            *(public.routes() if settings.public.is_open else ()),
             *health_routes(),
             *page_routes(),
         ],
-        middleware=[Middleware(Edge, access_log=settings.access_log)],
+        middleware=[
+            Middleware(Edge, access_log=settings.access_log),
+            *cross_origin(settings.allowed_origins),
+        ],
         exception_handlers={
-            kind: _answering(metrics) for kind in (ScoreStreamError, HTTPException, RedisError, Exception)
+            kind: _answering(metrics, notes)
+            for kind in (ScoreStreamError, HTTPException, RedisError, Exception)
         },
         lifespan=lifespan,
     )
@@ -115,12 +190,14 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
     return app
 
 
-def _answering(metrics: Metrics) -> Callable[[Request, Exception], Awaitable[Response]]:
+def _answering(metrics: Metrics, notes: Notes) -> Callable[[Request, Exception], Awaitable[Response]]:
     async def answer(request: Request, error: Exception) -> Response:
         if isinstance(error, TokenRefused):
             metrics.denied.labels(error.reason).inc()
+            notes.refused(request, HTTPStatus.UNAUTHORIZED, error.reason)
         elif isinstance(error, Forbidden):
             metrics.denied.labels("forbidden").inc()
+            notes.refused(request, HTTPStatus.FORBIDDEN, "forbidden")
         return problem_response(error)
 
     return answer

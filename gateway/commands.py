@@ -21,7 +21,6 @@ import logging
 import random
 import re
 import secrets
-import time
 from collections.abc import Callable
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -29,13 +28,14 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import Struct
 from redis.asyncio import RedisCluster
-from redis.exceptions import ConnectionError as RedisConnectionError
 
+from gateway.channels import listen
 from gateway.connections import Connections
+from gateway.holders import Holder, holder_of
 from gateway.permissions import Forbidden
 from gateway.redis_connection import REDIS_AWAY, RedisClient
 from gateway.subscriptions import SubscriptionLimits, SubscriptionRequest
-from gateway.tokens import Principal
+from gateway.tokens import Principal, TokenRefused
 from schemas.errors import DependencyUnavailable, InvalidInput
 
 logger = logging.getLogger(__name__)
@@ -48,8 +48,6 @@ _ANSWER_SECONDS: Final = 3.0
 # only, while the message reaches all.
 _UNHEARD_SECONDS: Final = 0.5
 _MOST_WAITING: Final = 1_000
-_PING_SECONDS: Final = 5.0
-_DEAF_SECONDS: Final = 15.0  # without an answer to a ping: a connection that is one in name only
 _SHORTEST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 
@@ -74,12 +72,12 @@ class Result(NamedTuple):
 
 
 class Command(Struct, frozen=True, array_like=True, tag="command"):
-    """What somebody asks of a stream; without a request it is to go on with the principal's token."""
+    """What somebody asks of a stream; without a request it is to go on with the holder's token."""
 
     number: int
     asker: str  # node
     stream: str
-    principal: Principal
+    holder: Holder
     request: SubscriptionRequest | None = None
 
 
@@ -111,25 +109,31 @@ def node_of(stream_id: str) -> str | None:
     return match["node"] if match else None
 
 
-def carry_out(connections: Connections, limits: SubscriptionLimits, command: Command) -> Result:
+def carry_out(
+    connections: Connections,
+    limits: SubscriptionLimits,
+    admitted: Callable[[Holder], Principal],
+    command: Command,
+) -> Result:
     """Do what a command asks of a stream of this node, if it may be done.
 
     A changed subscription is judged by the token that the stream runs on; the token of the request was judged where it
-    was received.
+    was received. A fresh token is judged here too, by this node's roles and revocations: ``admitted`` gives the principal,
+    or refuses it.
     """
     stream = connections.get(command.stream)
     if stream is None:
         return Result(Outcome.UNKNOWN)
-    if stream.subject != command.principal.subject:
+    if (stream.subject, stream.principal.issuer) != (command.holder.subject, command.holder.issuer):
         return Result(Outcome.FOREIGN)
     if not connections.take_change(command.stream):
         return Result(Outcome.TOO_OFTEN)
     try:
         if command.request is None:
-            stream.renew(command.principal)
+            stream.renew(admitted(command.holder))
         else:
             stream.change(command.request.subscription(limits))
-    except Forbidden:
+    except (Forbidden, TokenRefused):
         return Result(Outcome.FORBIDDEN)
     except InvalidInput as error:
         return Result(Outcome.INVALID, str(error))
@@ -185,7 +189,7 @@ class Commands:
         node = node_of(stream_id)
         if node is None:
             return Result(Outcome.UNKNOWN)
-        command = Command(next(self._numbers), self.node, stream_id, principal, request)
+        command = Command(next(self._numbers), self.node, stream_id, holder_of(principal), request)
         if node == self.node:
             return self._carry_out(command)
         if len(self._waiting) >= _MOST_WAITING:
@@ -228,36 +232,11 @@ class Commands:
                 await self._redis.aclose()  # opened again by the next command, whoever's that is
 
     async def _listen(self) -> None:
-        pubsub = await self._pubsub()
-        heard = time.monotonic()
-        try:
-            await pubsub.subscribe(_channel(self.node))
-            while True:
-                message = await pubsub.get_message(timeout=_PING_SECONDS)
-                if message is not None:
-                    heard = time.monotonic()
-                    self._take_in(message)
-                elif time.monotonic() - heard > _DEAF_SECONDS:
-                    raise RedisConnectionError(f"nothing came for {_DEAF_SECONDS:g} s")
-                else:
-                    await pubsub.ping()
-        finally:
-            await pubsub.aclose()
+        await listen(self._redis, _channel(self.node), self._take_in, subscribed=self._listening.set)
 
-    async def _pubsub(self) -> Any:
-        # Any: the two clients' subscriptions share the calls used here, not a type.
-        if isinstance(self._redis, RedisCluster):
-            await self._redis.initialize()
-            return self._redis.pubsub(node=self._redis.get_node_from_key(_channel(self.node)))
-        return self._redis.pubsub()
-
-    def _take_in(self, message: dict[str, Any]) -> None:
-        if message["type"] == "subscribe":
-            self._listening.set()
-        if message["type"] != "message":
-            return
+    def _take_in(self, message: bytes) -> None:
         try:
-            received = _decode(message["data"])
+            received = _decode(message)
         except msgspec.MsgspecError as error:
             logger.warning("a command could not be read; do all nodes run the same version? error=%s", error)
             return

@@ -88,6 +88,10 @@ class Connection(BoundedProtocol):
             ready = ready[sent:]
         transport.write(ready)
 
+    def unsent(self) -> bool:
+        """Whether the kernel has not taken all."""
+        return self.transport.get_write_buffer_size() > 0
+
     def end(self) -> None:
         """End the answer, and the connection once all is sent."""
         if self._chunked:

@@ -27,8 +27,18 @@ class OpenStream(Protocol):
         """Its name, which names its node too."""
 
     @property
+    def principal(self) -> Principal:
+        """In whose name it is open."""
+
+    @property
     def subject(self) -> str:
         """Whose it is."""
+
+    def close(self, reason: sse.CloseReason) -> None:
+        """End it; one that has not begun yet says so as soon as it does."""
+
+    def reassess(self, principal: Principal) -> None:
+        """Show what the same holder may see by other rights; what it may not see any more goes at once."""
 
     def change(self, subscription: Subscription) -> None:
         """Watch this from now on.
@@ -100,6 +110,10 @@ class Connections:
         if entry is not None:
             _take_one(self._by_subject, stream.subject)
             _take_one(self._by_address, entry.address)
+
+    def streams(self) -> list[OpenStream]:
+        """All open streams of the moment."""
+        return [entry.stream for entry in self._entries.values()]
 
     def get(self, stream_id: str) -> OpenStream | None:
         """The open stream of that id."""

@@ -1,7 +1,7 @@
 """Where a request carries its token: the Authorization header, or the page's cookie.
 
 The cookie exists for browsers' EventSource, which cannot send headers. It opens what is read, never what is written: the
-import endpoint asks for the header.
+import endpoint asks for the header. Whatever carries it: a token that has been revoked opens nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import Final
 
 from starlette.requests import HTTPConnection
 
+from gateway.auditing import PRINCIPAL
+from gateway.revocation_log import RevocationLog
 from gateway.tokens import Principal, TokenRefused, TokenVerifier
 
 SESSION_COOKIE: Final = "scores_session"
@@ -18,23 +20,31 @@ SESSION_COOKIE: Final = "scores_session"
 class Credentials:
     """Finds and verifies the token of a request."""
 
-    def __init__(self, verifier: TokenVerifier) -> None:
+    def __init__(self, verifier: TokenVerifier, revocations: RevocationLog) -> None:
         self._verifier = verifier
+        self._revocations = revocations
+
+    def absences(self) -> list[str]:
+        """Why some or all tokens are not taken just now; empty when all are."""
+        why = self._revocations.absence()
+        return [*self._verifier.absences(), *([why] if why is not None else [])]
 
     def by_header(self, request: HTTPConnection) -> Principal | None:
         """Who the Authorization header stands for; None when there is none.
 
         Raises:
             TokenRefused: it is no bearer token, or one that opens nothing.
+            DependencyUnavailable: the issuer's keys, or what has been revoked, is not known just now.
         """
         token = bearer_token(request)
-        return self._verifier.verify(token) if token is not None else None
+        return self._verified(request, token) if token is not None else None
 
     def by_header_or_cookie(self, request: HTTPConnection) -> Principal:
         """Who asks.
 
         Raises:
             TokenRefused: nothing was sent, or a token that opens nothing.
+            DependencyUnavailable: the issuer's keys, or what has been revoked, is not known just now.
         """
         token = bearer_token(request)
         if token is None:
@@ -44,7 +54,12 @@ class Credentials:
                 raise TokenRefused("cross_site", "The session cookie works on this service's own pages only.")
         if not token:
             raise TokenRefused("missing", "Send an access token: Authorization: Bearer TOKEN.")
-        return self._verifier.verify(token)
+        return self._verified(request, token)
+
+    def _verified(self, request: HTTPConnection, token: str) -> Principal:
+        principal = self._verifier.verify(token)
+        request.scope[PRINCIPAL] = principal  # whoever is refused from here on is noted by name
+        return self._revocations.check(principal)
 
 
 def bearer_token(request: HTTPConnection) -> str | None:

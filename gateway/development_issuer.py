@@ -14,8 +14,10 @@ from typing import Final
 from joserfc import jwt
 from joserfc.jwk import OKPKey
 
-from gateway.permissions import Grant
-from gateway.roles import ROLE_PERMISSIONS
+from gateway.grant_claims import claim_of
+from gateway.permissions import Grant, GroupGrant
+from gateway.roles import BUILT_IN_ROLES, Roles
+from gateway.signing_keys import DEVELOPMENT_KEY_PREFIX
 from schemas.errors import InvalidInput
 from schemas.identifiers import organization_id
 
@@ -27,7 +29,8 @@ LONGEST_LIFETIME: Final = timedelta(days=30)
 class DevelopmentIssuer:
     """Signs access tokens with an Ed25519 key in ``directory``, which it makes when there is none.
 
-    ``jwks_file`` there is what a gateway needs as SCORES_JWKS_FILE.
+    ``jwks_file`` there is what a gateway needs as SCORES_JWKS_FILE. The name of its key says whose it is: a gateway in
+    production refuses a key of that name, wherever it finds it.
     """
 
     def __init__(self, directory: Path, *, issuer: str, audience: str, environment: str) -> None:
@@ -54,7 +57,13 @@ class DevelopmentIssuer:
             ) from error
 
     def issue(
-        self, subject: str, grants: Sequence[Grant], lifetime: timedelta, *, now: datetime | None = None
+        self,
+        subject: str,
+        grants: Sequence[Grant | GroupGrant],
+        lifetime: timedelta,
+        *,
+        roles: Roles = BUILT_IN_ROLES,
+        now: datetime | None = None,
     ) -> str:
         """A signed access token.
 
@@ -64,11 +73,12 @@ class DevelopmentIssuer:
         if not timedelta() < lifetime <= LONGEST_LIFETIME:
             raise InvalidInput(f"a lifetime of {lifetime} is out of bounds; expected up to 30 days")
         for grant in grants:
-            if grant.role not in ROLE_PERMISSIONS:
+            if grant.role not in roles.permissions:
                 raise InvalidInput(
-                    f"'{grant.role}' is not a role; expected one of {', '.join(sorted(ROLE_PERMISSIONS))}"
+                    f"'{grant.role}' is not a role; expected one of {', '.join(sorted(roles.permissions))}"
                 )
-            organization_id(grant.organization)
+            if isinstance(grant, Grant):
+                organization_id(grant.organization)
         issued = now or datetime.now(UTC)
         claims = {
             "iss": self._issuer,
@@ -78,9 +88,9 @@ class DevelopmentIssuer:
             "jti": secrets.token_urlsafe(12),
             "iat": int(issued.timestamp()),
             "exp": int((issued + lifetime).timestamp()),
-            "scores": {"grants": [{"role": grant.role, "org": grant.organization} for grant in grants]},
+            "scores": claim_of(grants),
         }
-        header = {"alg": "Ed25519", "typ": "at+jwt", "kid": self._key.kid}
+        header = {"alg": "Ed25519", "typ": "at+jwt", "kid": _name_of(self._key)}
         return jwt.encode(header, claims, self._key, algorithms=["Ed25519"])
 
 
@@ -98,9 +108,13 @@ def _open_key(path: Path) -> OKPKey:
     return OKPKey.import_key(json.loads(path.read_bytes()))
 
 
+def _name_of(key: OKPKey) -> str:
+    return DEVELOPMENT_KEY_PREFIX + key.thumbprint()
+
+
 def _publish(key: OKPKey, path: Path) -> None:
-    key.ensure_kid()
-    content = json.dumps({"keys": [key.as_dict(private=False, use="sig", alg="Ed25519")]})
+    public = key.as_dict(private=False, use="sig", alg="Ed25519", kid=_name_of(key))
+    content = json.dumps({"keys": [public]})
     if path.exists() and path.read_text() == content:
         return
     unfinished = path.with_suffix(f".{os.getpid()}")

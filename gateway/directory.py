@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from msgspec import Struct
 
@@ -61,6 +62,11 @@ class OrganizationList:
         return OrganizationSummary(
             organization, self._directory.name(organization), level_of(organization).value
         )
+
+    def charter(self, organization: OrganizationId) -> Literal["direct", "local"] | None:
+        """How a charter school is funded; None for what is no charter school."""
+        entry = self._directory.entries.get(organization)
+        return None if entry is None else entry.charter
 
     def under(self, organization: OrganizationId) -> list[OrganizationId]:
         """An organization and all below it, by code; so each stands right before those below it."""

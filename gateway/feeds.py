@@ -16,10 +16,12 @@ from gateway.following import TablesAway
 from gateway.images import CellImage, View
 from gateway.lines import Chunk
 from gateway.outlets import Outlet
+from gateway.partial_sums import PartialSum
 from gateway.permissions import VisibilityClass
 from gateway.subscriber import Pumped, Subscriber
+from gateway.visibility import is_summed
 from schemas.aggregates import CellField
-from schemas.identifiers import OrganizationId, level_of
+from schemas.identifiers import STATE, OrganizationId, county_of, level_of
 
 # A feed that nobody watches is kept current for this many sweeps at least: those who come back find it there.
 _SWEEPS_KEPT: Final = 2
@@ -33,9 +35,11 @@ class Feed:
         "_sweeps_idle",
         "_waiters",
         "images",
+        "opened",
         "organization",
         "outlets",
         "ready",
+        "sum",
         "visibility",
         "waiting",
     )
@@ -45,7 +49,12 @@ class Feed:
         self.visibility = visibility
         self.images: dict[CellField, CellImage] = {}
         self.ready = False  # all cells are in ``images``
+        self.opened = (
+            0  # how often it was emptied; what was read before the last time may be older than a tick since
+        )
         self.outlets: dict[CellFilter, Outlet] = {}
+        # What has to be added up from districts, where a class may see those of some only.
+        self.sum = PartialSum() if is_summed(organization, visibility) else None
         self.waiting: set[Pumped] = set()  # to be pumped when it is ready
         self._name: str | None = None
         self._waiters: list[asyncio.Future[None]] = []
@@ -104,9 +113,23 @@ class Feed:
 
     def start_over(self) -> None:
         """Nothing that was read counts any more."""
+        self.reopen()
+        if self.sum is not None:
+            self.sum = PartialSum()
+
+    def reopen(self) -> None:
+        """What may be seen is another now: nothing is shown until all was read again. Districts' cells still count."""
         self.ready = False
+        self.opened += 1
         self.images = {}
         self._forget_bytes()
+
+    def drop(self, names: Iterable[CellField]) -> bool:
+        """These cells are no more; whether any was here."""
+        found = [name for name in names if self.images.pop(name, None) is not None]
+        if found:
+            self._forget_bytes()
+        return bool(found)
 
     def swept(self, *, in_use: bool) -> bool:
         """Drop what need not be kept; whether the feed itself need not be."""
@@ -125,24 +148,44 @@ class Feeds:
     """All feeds of one gateway process."""
 
     def __init__(self) -> None:
-        self._by_organization: dict[OrganizationId, dict[VisibilityClass, Feed]] = {}
+        # Apart, because they are fed from other tables: what is exact, and what is published.
+        self._exact: dict[OrganizationId, dict[VisibilityClass, Feed]] = {}
+        self._masked: dict[OrganizationId, dict[VisibilityClass, Feed]] = {}
+        self._summed: dict[OrganizationId, set[Feed]] = {}
         # Frames that several newcomers get alike; emptied whenever a feed changes in any way.
         self.shared: dict[object, Chunk] = {}
         self.epoch = 0  # how often all was lost
 
     def __iter__(self) -> Iterator[Feed]:
-        return (feed for feeds in self._by_organization.values() for feed in feeds.values())
+        return (feed for kind in self._kinds for feeds in kind.values() for feed in feeds.values())
 
-    def of(self, organization: OrganizationId) -> Iterable[Feed]:
-        """The feeds of an organization."""
-        return self._by_organization.get(organization, {}).values()
+    def of(self, organization: OrganizationId) -> Collection[Feed]:
+        """The feeds of an organization that show exact figures."""
+        return self._exact.get(organization, {}).values()
+
+    def masked(self, organization: OrganizationId) -> Collection[Feed]:
+        """The feeds of an organization that show what is published."""
+        return self._masked.get(organization, {}).values()
+
+    @property
+    def any_summed(self) -> bool:
+        """Whether anybody watches a feed that may have to be added up from districts."""
+        return bool(self._summed)
+
+    def summed_above(self, district: OrganizationId) -> Iterator[Feed]:
+        """The feeds that may count a district's cells."""
+        for above in (county_of(district), STATE):
+            yield from self._summed.get(above, ())
 
     def watch(self, organization: OrganizationId, visibility: VisibilityClass) -> Feed:
         """The feed, made when there is none; what changes from here on reaches it."""
-        feeds = self._by_organization.setdefault(organization, {})
+        kind = self._masked if visibility is VisibilityClass.MASKED else self._exact
+        feeds = kind.setdefault(organization, {})
         feed = feeds.get(visibility)
         if feed is None:
             feed = feeds[visibility] = Feed(organization, visibility)
+            if feed.sum is not None:
+                self._summed.setdefault(organization, set()).add(feed)
         return feed
 
     def outlet(self, view: View) -> Outlet:
@@ -174,9 +217,22 @@ class Feeds:
     def sweep(self) -> None:
         """Let go of feeds that nobody has watched for a while, and of bytes that nobody has asked for just now."""
         self.shared.clear()
-        for organization, feeds in list(self._by_organization.items()):
-            for visibility, feed in list(feeds.items()):
-                if feed.swept(in_use=bool(feed.waiting)):
-                    del feeds[visibility]
-            if not feeds:
-                del self._by_organization[organization]
+        for kind in self._kinds:
+            for organization, feeds in list(kind.items()):
+                for visibility, feed in list(feeds.items()):
+                    if feed.swept(in_use=bool(feed.waiting)):
+                        del feeds[visibility]
+                        self._let_go(feed)
+                if not feeds:
+                    del kind[organization]
+
+    @property
+    def _kinds(self) -> tuple[dict[OrganizationId, dict[VisibilityClass, Feed]], ...]:
+        return self._exact, self._masked
+
+    def _let_go(self, feed: Feed) -> None:
+        summed = self._summed.get(feed.organization)
+        if summed is not None:
+            summed.discard(feed)
+            if not summed:
+                del self._summed[feed.organization]

@@ -7,6 +7,7 @@ may really have been lost does everybody start over.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Mapping, Sequence
@@ -17,15 +18,18 @@ import msgspec
 
 from gateway.directory import OrganizationList
 from gateway.redis_connection import REDIS_AWAY
-from gateway.tables import Notices, Serving, Tables
+from gateway.tables import PUBLISHED_NOTICES, NoticeKeys, Notices, Serving, Tables
 from schemas.changes import decode_changes
 from schemas.errors import DependencyUnavailable, ScoreStreamError
-from schemas.keys import PartitionKeys
+from schemas.releases import Releases
 
 logger = logging.getLogger(__name__)
 
 _BLOCK_SECONDS: Final = 0.5  # how old "complete as of" may be when nothing happens
 _WATCH_SECONDS: Final = 1.0  # how soon a flipped generation or a changed directory is noticed
+_LOOK_SECONDS: Final = 5.0  # in which that must have been found out, or the tables count as away
+# So a release state is known this long after it was set, or nothing is sent; and some more, for clocks that differ.
+RELEASE_MARGIN_MS: Final = 10_000
 _WARMING_SECONDS: Final = 0.5
 _SHORTEST_PAUSE_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 2.0
@@ -49,11 +53,17 @@ class Listener(Protocol):
     def changed(self, changes: Mapping[str, Sequence[str]]) -> None:
         """Cells changed: their names by organization."""
 
+    def changed_published(self, changes: Mapping[str, Sequence[str]]) -> None:
+        """Published cells changed, or are no longer published: their names by organization."""
+
     def lost(self) -> None:
         """Changes may have been missed, or another generation is served: nothing read before counts."""
 
-    def renamed(self, current: OrganizationList) -> None:
+    def renamed(self, known: OrganizationList, current: OrganizationList) -> None:
         """The directory changed."""
+
+    def released(self, known: Releases, current: Releases) -> None:
+        """Release states changed: from now on these decide about what is shown."""
 
     def entered(self, state: TablesState) -> None:
         """The tables came or went."""
@@ -69,17 +79,22 @@ class _ServingChanged(ScoreStreamError):
 class Following:
     """Where one gateway process stands with the tables."""
 
-    def __init__(self, tables: Tables, listener: Listener) -> None:
+    def __init__(self, tables: Tables, listener: Listener, *, published: bool = False) -> None:
+        """``published``: follow the published tables, too."""
         self.state = TablesState.AWAY
         self.serving: Serving | None = None
         self.organizations: OrganizationList | None = None
+        self.releases: Releases | None = None  # known whenever the state is LIVE
+        self._published = published
+        self._look = asyncio.Event()
         self._tables = tables
         self._listener = listener
         self._pause_seconds = _SHORTEST_PAUSE_SECONDS
+        # By partition; the published tables, which have no older results to miss, are the last one.
         self._positions: list[bytes | None] = []
-        self._reached_ms: list[int] = []  # by partition: every change up to then was told
+        self._reached_ms: list[int] = []  # every change up to then was told
         self._complete_ms: list[int | None] = []
-        self._incomplete: list[bool] = []  # by partition: what was told is still without older results
+        self._incomplete: list[bool] = []  # what was told is still without older results
         self._said_stale = False
 
     def reached_ms(self) -> int:
@@ -100,6 +115,14 @@ class Following:
         known = [moment for moment in self._complete_ms if moment is not None]
         return min(known) if len(known) == len(self._complete_ms) else None
 
+    def look(self) -> None:
+        """Look now whether release states, directory or generation have changed, not only when it is time."""
+        self._look.set()
+
+    async def check_directory(self) -> None:
+        """Take in the directory as it is now, before what was just read is used."""
+        await self._read_directory()
+
     async def run(self) -> None:
         """Follow until cancelled; whatever goes wrong with the tables is mended by going on where we were."""
         while True:
@@ -116,27 +139,26 @@ class Following:
                 self._pause_seconds = min(self._pause_seconds * 1.5, _LONGEST_PAUSE_SECONDS)
 
     async def _follow(self) -> None:
-        await self._read_directory()
-        serving = await self._tables.serving()
-        while serving is None:
+        serving = await self._look_around()
+        while serving is None or self.releases is None:
             self._enter(TablesState.WARMING)
             await asyncio.sleep(_WARMING_SECONDS)
-            await self._read_directory()
-            serving = await self._tables.serving()
+            serving = await self._look_around()
         await self._begin(serving)
         async with asyncio.TaskGroup() as group:
-            for partition, keys in enumerate(serving.partition_keys()):
+            for partition, keys in enumerate(self._keys(serving)):
                 group.create_task(self._read_partition(partition, keys))
             group.create_task(self._watch(serving))
 
     async def _begin(self, serving: Serving) -> None:
         """Take up every partition where we left it; in a generation that is new to us, at its newest notice."""
         known = serving == self.serving
-        positions: list[bytes | None] = self._positions if known else [None] * serving.partitions
+        followed = self._keys(serving)
+        positions: list[bytes | None] = self._positions if known else [None] * len(followed)
         reads = await asyncio.gather(
             *(
                 self._tables.read_notices(keys, position)
-                for keys, position in zip(serving.partition_keys(), positions, strict=True)
+                for keys, position in zip(followed, positions, strict=True)
             )
         )
         if not known:
@@ -144,7 +166,7 @@ class Following:
             self._positions = positions
             self._reached_ms = [read.read_ms for read in reads]
             self._complete_ms = [None] * serving.partitions
-            self._incomplete = [read.incomplete for read in reads]
+            self._incomplete = [read.incomplete for read in reads[: serving.partitions]]
             self._listener.lost()
         for partition, read in enumerate(reads):
             self._take_in(partition, read)
@@ -155,7 +177,11 @@ class Following:
             "following the tables generation=%s partitions=%d", serving.generation, serving.partitions
         )
 
-    async def _read_partition(self, partition: int, keys: PartitionKeys) -> None:
+    def _keys(self, serving: Serving) -> list[NoticeKeys]:
+        exact: list[NoticeKeys] = [*serving.partition_keys()]
+        return [*exact, PUBLISHED_NOTICES] if self._published else exact
+
+    async def _read_partition(self, partition: int, keys: NoticeKeys) -> None:
         while True:
             last = self._positions[partition]
             assert last is not None
@@ -167,13 +193,15 @@ class Following:
                 more = read.more
 
     def _take_in(self, partition: int, read: Notices) -> None:
-        if read.incomplete:
+        exact = partition < len(self._incomplete)
+        if exact and read.incomplete:
             self._incomplete[partition] = True
             self._say_if_stale()  # before anything is told of it
         lost = read.gap
+        tell = self._listener.changed if exact else self._listener.changed_published
         for packed in read.packed:
             try:
-                self._listener.changed(decode_changes(packed))
+                tell(decode_changes(packed))
             except msgspec.MsgspecError:
                 lost = True
         if lost:
@@ -182,9 +210,10 @@ class Following:
         self._positions[partition] = read.last
         if not read.more:
             self._reached_ms[partition] = read.read_ms
-            self._complete_ms[partition] = read.complete_ms
-            self._incomplete[partition] = read.incomplete
-            self._say_if_stale()
+            if exact:
+                self._complete_ms[partition] = read.complete_ms
+                self._incomplete[partition] = read.incomplete
+                self._say_if_stale()
 
     def _say_if_stale(self) -> None:
         if self.stale() is not self._said_stale:
@@ -196,21 +225,43 @@ class Following:
 
     async def _watch(self, serving: Serving) -> None:
         while True:
-            await asyncio.sleep(_WATCH_SECONDS)
-            if await self._tables.serving() != serving:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_WATCH_SECONDS):
+                    await self._look.wait()
+            self._look.clear()
+            if await self._look_around() != serving:
                 raise _ServingChanged("another generation is served")
+
+    async def _look_around(self) -> Serving | None:
+        """Take in release states and directory; returns what is served."""
+        async with asyncio.timeout(_LOOK_SECONDS):
+            await self._read_releases()
             await self._read_directory()
+            return await self._tables.serving()
+
+    async def _read_releases(self) -> None:
+        known = self.releases
+        try:
+            current = await self._tables.releases(known)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise TablesAway(f"the release states in Redis cannot be read: {error}") from error
+        self.releases = current
+        if known is not None and current is not None and current is not known:
+            logger.info("release states changed version=%d", current.version)
+            self._listener.released(known, current)
 
     async def _read_directory(self) -> None:
         known = self.organizations
         current = await self._tables.organizations(known)
+        if self.organizations is not known:
+            return  # somebody else has looked meanwhile
         if known is not None and current.version < known.version and len(current) < len(known):
             # Redis lost it, and it is being read again from its topic. Meanwhile nobody is to hear that a school does
             # not exist: a browser would take that for an answer, and never come back.
             return
         self.organizations = current
         if known is not None and current is not known:
-            self._listener.renamed(current)
+            self._listener.renamed(known, current)
 
     def _enter(self, state: TablesState) -> None:
         if state is not self.state:

@@ -23,20 +23,24 @@ from gateway import sse
 from gateway.audience import SLOTS, Audience
 from gateway.directory import OrganizationList
 from gateway.feeds import Feeds
-from gateway.following import Following, TablesAway, TablesState
-from gateway.images import Renderer, Snapshot, View
+from gateway.following import RELEASE_MARGIN_MS, Following, TablesAway, TablesState
+from gateway.images import AssessmentLookup, Renderer, Snapshot, View
 from gateway.lines import Chunk
 from gateway.loading import Loader
 from gateway.metrics import Metrics
 from gateway.outlets import Outlet
 from gateway.progress import Progress
+from gateway.reopening import Reopening
+from gateway.showing import Showing
+from gateway.snapshots import Snapshots
 from gateway.subscriber import Pumped, Subscriber
 from gateway.tables import Tables
 from gateway.ticking import Ticker
+from gateway.visibility import Visibility
 from gateway.wheel import Wheel, turns
+from schemas.releases import Releases
 
 _SWEEP_SECONDS: Final = 5.0
-_SNAPSHOT_SECONDS: Final = 10.0  # for a plain request, which is better told to come again than held
 
 
 class Hub:
@@ -45,7 +49,7 @@ class Hub:
     def __init__(
         self,
         tables: Tables,
-        renderer: Renderer,
+        assessments: AssessmentLookup,
         metrics: Metrics,
         *,
         tick_seconds: float = 0.01,
@@ -56,21 +60,26 @@ class Hub:
         self.progress_turns = max(1, turns(progress_seconds) // 2)
         self._metrics = metrics
         self._progress_seconds = progress_seconds
+        self._held_back = True  # there is no cursor, and so nothing is told
         self._feeds = Feeds()
-        self._following = Following(tables, self)
+        self._following = Following(tables, self, published=True)
+        self._showing = showing = Showing(self._following, Renderer(assessments), assessments)
         self._progress = Progress(self._following)
         self._audience = Audience(self.progress)
-        self._loader = Loader(tables, self._following, self._feeds, renderer, metrics, self._filled)
+        self._loader = Loader(tables, self._following, self._feeds, showing, metrics, self._filled)
         self._ticker = Ticker(
             tables,
             self._following,
             self._feeds,
-            renderer,
+            showing,
             self._progress,
             metrics,
             shortest_pause_seconds=tick_seconds,
             finished=self._ticked,
+            vanished=lambda feed: self._reopening.send_again(feed.outlets.values()),
         )
+        self._snapshots = Snapshots(self._following, self._feeds, self._loader, self._progress)
+        self._reopening = Reopening(self._feeds, self._ticker, self._loader, showing)
 
     @property
     def state(self) -> TablesState:
@@ -81,6 +90,32 @@ class Hub:
     def organizations(self) -> OrganizationList | None:
         """The directory; None until it was read for the first time."""
         return self._following.organizations
+
+    @property
+    def releases(self) -> Releases:
+        """The release states.
+
+        Raises:
+            TablesAway: they have not been read yet.
+        """
+        if self._following.releases is None:
+            raise TablesAway("the release states have not been read yet")
+        return self._following.releases
+
+    @property
+    def visibility(self) -> Visibility:
+        """What each class sees now.
+
+        Raises:
+            TablesAway: release states and directory have not been read yet.
+        """
+        return self._showing.visibility
+
+    @property
+    def resumable_from_ms(self) -> int:
+        """Ids of before do not tell what their holders may see now: a release state may have changed since."""
+        releases = self._following.releases
+        return releases.changed_ms + RELEASE_MARGIN_MS if releases is not None and releases.changed_ms else 0
 
     @property
     def complete_ms(self) -> int | None:
@@ -101,6 +136,10 @@ class Hub:
     def shared(self) -> dict[object, Chunk]:
         """Frames made for one subscriber that others may get as well, until a feed changes."""
         return self._feeds.shared
+
+    def look(self) -> None:
+        """Release states may have changed: find out now."""
+        self._following.look()
 
     def progress(self) -> Chunk | None:
         """The latest progress frame; None until the tables were read once."""
@@ -125,9 +164,11 @@ class Hub:
         return self._join(stream, views)
 
     def exchange(
-        self, stream: Subscriber, outlets: Iterable[Outlet], views: Iterable[View]
+        self, stream: Subscriber, outlets: Collection[Outlet], views: Collection[View]
     ) -> tuple[Outlet, ...]:
-        """Deliver these views instead of what the outlets deliver; what a tick still has for the stream goes first."""
+        """Deliver these views instead of what the outlets deliver; what a tick still has of them goes first."""
+        wanted = {self._feeds.outlet(view) for view in views}
+        self._ticker.withhold_from(stream, {outlet for outlet in outlets if outlet not in wanted})
         self._ticker.hurry(stream)
         self._feeds.leave(stream, outlets)
         return self._join(stream, views)
@@ -152,28 +193,7 @@ class Hub:
         Raises:
             TablesAway: the tables are being filled, or cannot be reached.
         """
-        if self.state is not TablesState.LIVE:
-            raise TablesAway(f"the tables are {self.state.value}")
-        feeds = [self._feeds.watch(view.organization, view.visibility) for view in views]
-        for feed in feeds:
-            self._loader.want(feed)
-        try:
-            async with asyncio.timeout(_SNAPSHOT_SECONDS):
-                await asyncio.gather(*(feed.until_ready() for feed in feeds), self._progress.until_known())
-        except TimeoutError as error:
-            raise TablesAway("the tables have not been read in time") from error
-        cursor = self.cursor
-        if cursor is None:
-            raise TablesAway("the tables are being read anew")
-        return [
-            Snapshot(
-                cursor,
-                {name: image for name, image in feed.images.items() if view.cells(name)},
-                feed.summary(),
-                self.stale,
-            )
-            for feed, view in zip(feeds, views, strict=True)
-        ]
+        return await self._snapshots.take(views)
 
     # What ``Following`` tells.
 
@@ -181,25 +201,28 @@ class Hub:
         """Take note of those cells that somebody watches."""
         self._ticker.changed(changes)
 
+    def changed_published(self, changes: Mapping[str, Sequence[str]]) -> None:
+        """The same of what is published."""
+        self._ticker.changed_published(changes)
+
+    def released(self, known: Releases, current: Releases) -> None:
+        """Let those who watch what it is about see what they may see now."""
+        self._reopening.released(known, current)
+
     def lost(self) -> None:
         """Send everybody everything anew."""
         self._ticker.start_over()
         self._feeds.start_over()
         self._progress.forget()
+        self._held_back = True
         for feed in self._feeds:
             self._loader.want(feed)
         for stream in self._audience:
             stream.start_over()
 
-    def renamed(self, current: OrganizationList) -> None:
+    def renamed(self, known: OrganizationList, current: OrganizationList) -> None:
         """Send those organizations anew whose name is another; let subtrees follow."""
-        again: dict[Subscriber, list[Outlet]] = {}
-        for feed in self._feeds.rename(current):
-            for outlet in feed.outlets.values():
-                for stream in outlet.streams:
-                    again.setdefault(stream, []).append(outlet)
-        for stream, outlets in again.items():
-            stream.put_again(outlets)
+        self._reopening.renamed(known, current, self._following.releases)
         self._audience.follow_directory()
 
     def entered(self, state: TablesState) -> None:
@@ -229,6 +252,7 @@ class Hub:
 
     def _ticked(self, informed: Collection[Subscriber] | None) -> None:
         self._note_first_progress()
+        self._let_begin()
         if informed is not None:
             self._tell_progress(informed)
 
@@ -253,10 +277,14 @@ class Hub:
     def _note_progress(self) -> None:
         """What was read is also what was told, as long as nothing waits to be delivered."""
         if self._ticker.idle and self._following.serving is not None:
-            known = self._progress.cursor is not None
             self._progress.note(self._progress.reached())
-            if not known:
-                self._audience.pump(self._audience)
+            self._let_begin()
+
+    def _let_begin(self) -> None:
+        """Those who could be told nothing, because it was not known how far, can go on when it is."""
+        if self._held_back and self.cursor is not None:
+            self._held_back = False
+            self._audience.pump(self._audience)
 
     def _tell_progress(self, informed: Collection[Subscriber] = ()) -> None:
         """Everybody hears of it now, but for those who have."""

@@ -19,8 +19,9 @@ from gateway.permissions import VisibilityClass
 from gateway.tables import MergedCell
 from schemas.aggregates import LEVELS, CellField, cell_name
 from schemas.assessments import Assessment
+from schemas.disclosure.published import PublishedCell
 from schemas.errors import UnknownAssessment
-from schemas.figures import figures, rfc3339
+from schemas.figures import figures, masked_figures, rfc3339
 from schemas.identifiers import GRADE_NUMBER, Grade, OrganizationId, TestCode
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ class CellImage(NamedTuple):
 
     version: int
     changed_ms: int
-    results: int
+    shown: bool  # it has results, or says that they are suppressed
     encoded: bytes
 
     def supersedes(self, other: CellImage | None) -> bool:
@@ -65,7 +66,7 @@ class Snapshot:
     stale: bool = False  # older results were still missing from the tables
 
     def shown(self, wanted: Callable[[CellField], bool] = ALL_CELLS) -> list[CellImage]:
-        """The wanted cells that have results, in order."""
+        """The wanted cells that have something to show, in order."""
         return shown_cells({name: image for name, image in self.cells.items() if wanted(name)})
 
 
@@ -76,11 +77,17 @@ class Renderer:
         self._assessments = assessments
         self._strange: set[CellField] = set()
 
-    def image(self, field_name: CellField, merged: MergedCell, visibility: VisibilityClass) -> CellImage:
-        """A cell as one visibility class sees it."""
+    def image(self, field_name: CellField, merged: MergedCell) -> CellImage:
+        """A cell as those see it who see exact figures; whether they may is not decided here."""
+        said = figures(merged.cell, self._assessment(field_name), cell_name(field_name), merged.changed_ms)
+        return CellImage(said.version, merged.changed_ms, said.shown, _encode(said))
+
+    def masked_image(self, field_name: CellField, published: PublishedCell) -> CellImage:
+        """A published cell, as everybody else sees it; also one that is suppressed."""
+        version, changed_ms, cell = published
         name = cell_name(field_name)
-        shown = figures(merged.cell, self._assessment(field_name), name, merged.changed_ms)
-        return CellImage(merged.cell.version, merged.changed_ms, merged.cell.results, _encode(shown))
+        said = masked_figures(cell, self._assessment(field_name), name, version, changed_ms)
+        return CellImage(version, changed_ms, said.shown, _encode(said))
 
     def _assessment(self, field_name: CellField) -> Assessment:
         name = cell_name(field_name)
@@ -116,8 +123,8 @@ def patch_fragment(organization: OrganizationId, cells: Mapping[CellField, CellI
 
 
 def shown_cells(cells: Mapping[CellField, CellImage]) -> list[CellImage]:
-    """The cells that have results, in order."""
-    some = ((name, image) for name, image in cells.items() if image.results)
+    """The cells that have something to show, in order."""
+    some = ((name, image) for name, image in cells.items() if image.shown)
     return [image for _, image in sorted(some, key=_order)]
 
 

@@ -131,10 +131,11 @@ class KafkaPublisher:
             )
         self._in_trouble = False
 
-    def close(self, seconds: float = 5.0) -> int:
+    def close(self, seconds: float = 5.0, *, abandon: bool = False) -> int:
         """Flush and stop. Returns how many records still wait; more than zero is loss, and is logged.
 
-        Blocks up to ``seconds``; call it off the event loop.
+        Blocks up to ``seconds``; call it off the event loop. With ``abandon`` what still waits is kept elsewhere: it is
+        dropped at once.
         """
         producer, thread = self._producer, self._thread
         if producer is None or thread is None:
@@ -142,6 +143,10 @@ class KafkaPublisher:
         self._producer = self._thread = None
         self._closing.set()
         thread.join()
+        if abandon:
+            producer.purge()
+            producer.flush(0)
+            return 0
         try:
             waiting: int = producer.flush(seconds)
         except KafkaException:  # a fatal error that nobody has heard of yet

@@ -33,6 +33,9 @@ class Line(Protocol):
     def write(self, chunk: Chunk) -> None:
         """Send; may call ``paused`` before it returns."""
 
+    def unsent(self) -> bool:
+        """Whether some of what was written is still in this process."""
+
     def end(self) -> None:
         """End the answer as HTTP wants it, after all that was written."""
 
@@ -74,6 +77,10 @@ class PlainLine:
         if self._held > HIGH_WATER_BYTES and not self._paused:
             self._paused = True
             self._holder.paused()
+
+    def unsent(self) -> bool:
+        """Whether the server has not taken all."""
+        return self._held > 0
 
     def end(self) -> None:
         """End after what was written."""

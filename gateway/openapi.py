@@ -8,7 +8,12 @@ from typing import Any, Final
 
 import msgspec
 
+from gateway.access_openapi import ACCESS_STRUCTS, access_paths
+from gateway.closing_openapi import CLOSING_STRUCTS, closing_paths
 from gateway.directory import OrganizationSummary
+from gateway.permissions import GroupKind
+from gateway.public_openapi import public_paths
+from gateway.releases.openapi import DESCRIBED, release_paths
 from gateway.subscriptions import SubscriptionRequest
 from schemas.figures import Figures
 
@@ -53,7 +58,15 @@ def document() -> dict[str, Any]:
         },
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}, {"session": []}],
-        "paths": _read_paths() | _command_paths() | _session_paths() | _import_paths() | _operation_paths(),
+        "paths": _read_paths()
+        | _command_paths()
+        | _session_paths()
+        | access_paths()
+        | _import_paths()
+        | release_paths()
+        | closing_paths()
+        | public_paths()
+        | _operation_paths(),
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT (RFC 9068)"},
@@ -64,7 +77,7 @@ def document() -> dict[str, Any]:
                 "BadRequest": _problem("A value is wrong; the detail names it and the remedy."),
                 "Unauthorized": _problem("No token, or one that opens nothing."),
                 "Forbidden": _problem("Not permitted, or there is no such organization: the same answer."),
-                "NoStream": _problem("There is no such stream any more; open a new one."),
+                "NoStream": _problem("You have no such stream, or not any more; open a new one."),
                 "NotAcceptable": _problem("The Accept header excludes text/event-stream."),
                 "TooLarge": _problem("The body is too large; the detail names the limit."),
                 "NotJson": _problem("The body is not declared as application/json."),
@@ -104,6 +117,11 @@ def _read_paths() -> dict[str, Any]:
                         },
                     },
                     *narrowing,
+                    _query(
+                        "ticket",
+                        {"type": "string"},
+                        "Instead of a token and all of the above: a ticket, which says both.",
+                    ),
                     {
                         "name": "Last-Event-ID",
                         "in": "header",
@@ -311,7 +329,8 @@ def _operation_paths() -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     _, described = msgspec.json.schema_components(
-        (Figures, OrganizationSummary, SubscriptionRequest), ref_template="#/components/schemas/{name}"
+        (Figures, OrganizationSummary, SubscriptionRequest, *DESCRIBED, *ACCESS_STRUCTS, *CLOSING_STRUCTS),
+        ref_template="#/components/schemas/{name}",
     )
     cells = {"type": "array", "items": {"$ref": "#/components/schemas/Figures"}}
     whole = _object(
@@ -388,7 +407,26 @@ def _schemas() -> dict[str, Any]:
                 "expires": _TIME,
                 "grants": {
                     "type": "array",
-                    "items": _object({"role": {"type": "string"}, "org": {"type": "string"}}),
+                    "items": _object(
+                        {
+                            "role": {"type": "string"},
+                            "org": {"type": "string", "description": "The CDS code of an organization."},
+                            "group": {"type": "string", "description": "Or the id of a configured group."},
+                            "kind": {"enum": [kind.value for kind in GroupKind]},
+                        },
+                        optional=("org", "group", "kind"),
+                    ),
+                },
+                "permissions": {
+                    "type": "object",
+                    "description": "For each permission that the grants come to, the organizations at and below which "
+                    "it holds.",
+                    "additionalProperties": {"type": "array", "items": _CDS},
+                },
+                "student_groups": {
+                    "type": "object",
+                    "description": "For each permission of groups, the groups of students for which it holds.",
+                    "additionalProperties": {"type": "array", "items": {"type": "string"}},
                 },
             }
         ),

@@ -43,9 +43,11 @@ class Outlet:
         return patch_fragment(self.feed.organization, cells) if cells else None
 
     def latest(self, names: Iterable[CellField]) -> bytes:
-        """The named cells as they stand now, as they go into a patch."""
+        """The named cells as they stand now, as they go into a patch; those that may not be seen any more are left out."""
         images = self.feed.images
-        return patch_fragment(self.feed.organization, {name: images[name] for name in names})
+        return patch_fragment(
+            self.feed.organization, {name: images[name] for name in names if name in images}
+        )
 
     def narrowed(self, cells: Mapping[CellField, CellImage]) -> Mapping[CellField, CellImage]:
         """Those of ``cells`` that are seen here."""

@@ -45,9 +45,21 @@ def problem_response(error: Exception) -> Response:
             return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "This is our fault, and it has been logged.")
 
 
-def problem(status: HTTPStatus, detail: str, headers: Mapping[str, str] | None = None) -> Response:
-    """One problem+json answer."""
-    body = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail}
+def problem(
+    status: HTTPStatus,
+    detail: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    more: Mapping[str, object] | None = None,
+) -> Response:
+    """One problem+json answer; ``more`` are members beyond the usual ones."""
+    body = {
+        "type": "about:blank",
+        "title": status.phrase,
+        "status": int(status),
+        "detail": detail,
+        **(more or {}),
+    }
     return Response(
         msgspec.json.encode(body),
         status_code=status,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -13,22 +11,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.audit.notes import narrowed_by, watched_organizations
 from gateway.credentials import SESSION_COOKIE, bearer_token
 from gateway.directory import OrganizationSummary
 from gateway.following import TablesAway
+from gateway.grant_claims import claim_of
 from gateway.images import CellImage, put_data, whole_fragment
-from gateway.permissions import Grant
+from gateway.permissions import Permission
 from gateway.service import Gateway
+from gateway.spreadsheets import csv_text
 from gateway.subscriptions import Subscription
 from gateway.tokens import TokenRefused
 from gateway.topics import Topic, parse_filter
+from schemas.audit import AuditKind
 from schemas.errors import InvalidInput
 from schemas.figures import FIGURES_HEADER, Figures, figures_row, rfc3339
 from schemas.identifiers import STATE, organization_id
 
 _PRIVATE: Final = {"Cache-Control": "private, no-store", "Vary": "Authorization, Cookie"}
 _LONGEST_COOKIE: Final = 4_000  # browsers drop what is longer, with name and attributes at 4,096
-_SPREADSHEET_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 _decode_figures: Final = msgspec.json.Decoder(Figures).decode
 
@@ -49,15 +50,26 @@ async def aggregates(request: Request) -> Response:
     gateway = _gateway(request)
     principal = gateway.credentials.by_header_or_cookie(request)
     query = request.query_params
-    as_csv = _wants_csv(query.get("format"), request.headers.get("accept", ""))
+    as_csv = wants_csv(query.get("format"), request.headers.get("accept", ""))
     wanted = parse_filter(
         years=query.getlist("year") or None,
         tests=query.getlist("test") or None,
         grades=query.getlist("grade") or None,
     )
     topic = Topic(organization_id(request.path_params["organization"]))
-    # The whole organization, whose picture is shared with others; narrowed afterwards.
-    [snapshot] = await gateway.hub.snapshots(gateway.views(principal, Subscription((topic,))))
+    views = gateway.views(principal, Subscription((topic,)))
+    gateway.notes.read(
+        request,
+        principal,
+        report="aggregate",
+        detail="csv" if as_csv else "json",
+        **watched_organizations(principal, [str(topic)]),
+        **narrowed_by(wanted),
+    )
+    await gateway.audit.written()
+    # The whole organization, whose picture is shared with others; narrowed afterwards. Last, so that nothing may be
+    # withdrawn between this and the answer.
+    [snapshot] = await gateway.hub.snapshots(views)
     shown = snapshot.shown(wanted)
     if as_csv:
         return Response(
@@ -85,23 +97,26 @@ async def organizations(request: Request) -> Response:
     known = gateway.hub.organizations
     if known is None:
         raise TablesAway("the directory of organizations has not been read yet")
-    visible = principal.rights.visible_among(known.under(top))
+    # The directory is not asked about what is not open: then what exists takes no longer than what does not.
+    reached = principal.rights.touches(Permission.CUSTOM_AGGREGATE_READ, top)
+    visible = principal.rights.visible_among(known.under(top)) if reached else []
+    asked = str(Topic(top))
+    gateway.notes.read(request, principal, AuditKind.ORGANIZATIONS_LISTED, organizations=(asked,))
     body = {"organizations": [known.summary(organization) for organization in visible]}
     return Response(msgspec.json.encode(body), media_type="application/json", headers=_PRIVATE)
 
 
 async def session(request: Request) -> Response:
-    """Who the caller is to us, what is granted, and until when."""
+    """Who the caller is to us, what is granted, what that comes to here, and until when."""
     principal = _gateway(request).credentials.by_header_or_cookie(request)
     body = {
         "subject": principal.subject,
         "expires": rfc3339(int(principal.expires.timestamp() * 1000)),
-        "grants": [
-            {"role": grant.role, "org": grant.organization}
-            if isinstance(grant, Grant)
-            else {"role": grant.role, "group": grant.group}
-            for grant in principal.grants
-        ],
+        **claim_of(principal.grants),
+        "permissions": principal.rights.holdings(),
+        "student_groups": {
+            permission: sorted(groups) for permission, groups in principal.rights.student_groups.items()
+        },
     }
     return Response(msgspec.json.encode(body), media_type="application/json", headers=_PRIVATE)
 
@@ -145,7 +160,12 @@ def _gateway(request: Request) -> Gateway:
     return gateway
 
 
-def _wants_csv(form: str | None, accept: str) -> bool:
+def wants_csv(form: str | None, accept: str) -> bool:
+    """Whether CSV is asked for, by ``format`` or else by the Accept header.
+
+    Raises:
+        InvalidInput: ``format`` names neither form.
+    """
     if form is None:
         return "text/csv" in accept and "application/json" not in accept
     if form not in ("json", "csv"):
@@ -154,15 +174,9 @@ def _wants_csv(form: str | None, accept: str) -> bool:
 
 
 def _csv(organization: OrganizationSummary, shown: Sequence[CellImage], *, stale: bool) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow([*FIGURES_HEADER, "stale"])
-    for image in shown:
-        row = figures_row(organization.id, organization.name, _decode_figures(image.encoded))
-        writer.writerow([*(_harmless(value) for value in row), "true" if stale else "false"])
-    return text.getvalue()
-
-
-def _harmless(value: str | float) -> str | float:
-    """A text that a spreadsheet would take for a formula, made plain; names come from other systems."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_SPREADSHEET_FORMULA) else value
+    said = "true" if stale else "false"
+    rows = (
+        [*figures_row(organization.id, organization.name, _decode_figures(image.encoded)), said]
+        for image in shown
+    )
+    return csv_text([*FIGURES_HEADER, "stale"], rows)

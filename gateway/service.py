@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 from redis.exceptions import RedisError
 
+from gateway.audit.notes import Notes
+from gateway.auditing import Auditor, NoAudit
 from gateway.commands import Commands
 from gateway.connections import Connections
 from gateway.credentials import Credentials
@@ -15,9 +17,13 @@ from gateway.following import TablesAway, TablesState
 from gateway.hub import Hub
 from gateway.images import View
 from gateway.metrics import Metrics
+from gateway.revocation_log import RevocationLog
+from gateway.role_book import RoleBook
 from gateway.settings import Settings
+from gateway.stream import Stream
 from gateway.subscriptions import Subscription
 from gateway.tables import Tables
+from gateway.tickets import Tickets
 from gateway.tokens import Principal
 
 _READY_SECONDS = 1.0
@@ -35,8 +41,17 @@ class Gateway:
     metrics: Metrics
     connections: Connections
     commands: Commands
+    revocations: RevocationLog
+    tickets: Tickets
+    notes: Notes = field(default_factory=lambda: Notes(NoAudit()))
+    roles: RoleBook = field(default_factory=lambda: RoleBook(None))
     draining: bool = False
     following: asyncio.Task[None] | None = field(default=None, repr=False)
+
+    @property
+    def audit(self) -> Auditor:
+        """Where it is noted who saw, and did, what."""
+        return self.notes.audit
 
     @property
     def node(self) -> str:
@@ -56,6 +71,11 @@ class Gateway:
             raise TablesAway("the directory of organizations has not been read yet")
         return subscription.views(principal, known)
 
+    def left(self, stream: Stream) -> None:
+        """A stream's connection is over."""
+        self.connections.left(stream)
+        self.notes.closed(stream)
+
     async def unready(self) -> list[str]:
         """Why no new work should be sent here; empty when there is no reason."""
         reasons: list[str] = []
@@ -67,6 +87,9 @@ class Gateway:
             reasons.append("the tables are being filled")
         elif self.hub.state is TablesState.AWAY:
             reasons.append("the tables are not followed")
+        reasons += self.credentials.absences()
+        if self.audit.failing:
+            reasons.append("the audit cannot be written")
         try:
             async with asyncio.timeout(_READY_SECONDS):
                 await self.tables.ping()

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
+from gateway.audit.settings import AuditSettings
 from gateway.connections import ConnectionLimits
+from gateway.fetched_keys import RefreshTimes
 from gateway.imports.settings import ImportSettings
+from gateway.issuers import IssuerSettings, read_issuers
+from gateway.origins import read_origins
+from gateway.public_settings import PublicSettings
 from gateway.stream import StreamLimits
 from gateway.subscriptions import SubscriptionLimits
-from gateway.tokens import ALGORITHMS
 from schemas.environment import Environment, SharedSettings
-
-DEVELOPMENT_ISSUER: Final = "https://issuer.scores.test/"
-DEVELOPMENT_AUDIENCE: Final = "score-streaming"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,15 @@ class Settings(SharedSettings):
 
     environment: str
     imports: ImportSettings
+    audit: AuditSettings
     host: str
     port: int
     trusted_proxies: str
-    jwks_file: Path
-    token_issuer: str
-    token_audience: str
-    token_algorithms: tuple[str, ...]
+    issuers: tuple[IssuerSettings, ...]
+    key_times: RefreshTimes
+    roles_file: Path | None
+    revocations_away_seconds: float
+    allowed_origins: tuple[str, ...]
     streams: StreamLimits
     subscriptions: SubscriptionLimits
     connections: ConnectionLimits
@@ -38,6 +40,7 @@ class Settings(SharedSettings):
     progress_seconds: float
     drain_seconds: float
     access_log: bool
+    public: PublicSettings
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str]) -> Settings:
@@ -48,19 +51,23 @@ class Settings(SharedSettings):
         """
         env = Environment(variables)
         environment = env.choice("SCORES_ENVIRONMENT", "development", ("development", "production"))
-        trying_out = environment == "development"
+        production = environment == "production"
         settings = cls(
             environment=environment,
             **SharedSettings.read(env),
             imports=ImportSettings.read(env),
+            audit=AuditSettings.read(env, production=production),
             host=env.text("SCORES_GATEWAY_HOST", "127.0.0.1"),
             port=env.integer("SCORES_GATEWAY_PORT", 8080, low=1, high=65535),
             trusted_proxies=env.text("SCORES_TRUSTED_PROXIES", "127.0.0.1"),
-            jwks_file=Path(env.text("SCORES_JWKS_FILE")),
-            # In production nobody's tokens are believed by default.
-            token_issuer=env.text("SCORES_TOKEN_ISSUER", DEVELOPMENT_ISSUER if trying_out else None),
-            token_audience=env.text("SCORES_TOKEN_AUDIENCE", DEVELOPMENT_AUDIENCE if trying_out else None),
-            token_algorithms=_algorithms(env),
+            issuers=read_issuers(env, production=production),
+            key_times=RefreshTimes(
+                every_seconds=env.seconds("SCORES_JWKS_REFRESH_SECONDS", 300, low=10, high=3_600),
+                longest_age_seconds=env.seconds("SCORES_JWKS_MAX_AGE_SECONDS", 3_600, low=60, high=86_400),
+            ),
+            roles_file=_file(env.text("SCORES_ROLES_FILE", "-")),
+            revocations_away_seconds=env.seconds("SCORES_REVOCATIONS_AWAY_SECONDS", 10, low=2, high=300),
+            allowed_origins=read_origins(env),
             streams=StreamLimits(
                 max_age_seconds=env.seconds("SCORES_STREAM_MAX_AGE_SECONDS", 600, low=1, high=86_400),
                 heartbeat_seconds=env.seconds("SCORES_HEARTBEAT_SECONDS", 15, low=1, high=60),
@@ -79,11 +86,11 @@ class Settings(SharedSettings):
             progress_seconds=env.seconds("SCORES_PROGRESS_SECONDS", 2, low=0.1, high=60),
             drain_seconds=env.seconds("SCORES_DRAIN_SECONDS", 1, low=0, high=300),
             access_log=env.choice("SCORES_ACCESS_LOG", "no", ("no", "yes")) == "yes",
+            public=PublicSettings.read(env),
         )
         env.check()
         return settings
 
 
-def _algorithms(env: Environment) -> tuple[str, ...]:
-    named = env.choice("SCORES_TOKEN_ALGORITHM", "any", ("any", *ALGORITHMS))
-    return ALGORITHMS if named == "any" else (named,)
+def _file(name: str) -> Path | None:
+    return None if name == "-" else Path(name)

@@ -36,6 +36,8 @@ class CloseReason(Enum):
     MAX_AGE = ("max_age", True)
     DRAINING = ("draining", True)
     TOKEN_EXPIRED = ("token_expired", False)
+    REVOKED = ("revoked", False)
+    FORBIDDEN = ("forbidden", False)  # what was watched may no longer be seen
     NOT_READY = ("not_ready", True)
     TOO_MANY_STREAMS = ("too_many_streams", True)
     OVERLOADED = ("overloaded", True)

@@ -20,13 +20,14 @@ from gateway.images import View
 from gateway.lines import Chunk, Line
 from gateway.mailbox import Mailbox
 from gateway.metrics import Metrics
-from gateway.permissions import Forbidden
+from gateway.permissions import Forbidden, VisibilityClass
 from gateway.telling import Telling
 from gateway.tokens import Principal
 from gateway.watched import Watched, mark_of
 from gateway.wheel import NEVER, turns
 
 _HEARTBEAT: Final = Chunk(sse.HEARTBEAT)
+_SHUT_OUT: Final = (sse.CloseReason.REVOKED, sse.CloseReason.FORBIDDEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def _nobody(_: Stream) -> None:
 class Stream(Telling):
     """One subscriber's stream. All calls come from the event loop and return at once."""
 
-    __slots__ = ("_age_ends", "_expires", "_left", "_limits", "due", "reason", "slot")
+    __slots__ = ("_age_ends", "_closing", "_expires", "_left", "_limits", "due", "reason", "slot")
 
     def __init__(
         self,
@@ -75,6 +76,7 @@ class Stream(Telling):
         self.slot = 0
         self._limits = limits
         self._left = left
+        self._closing: sse.CloseReason | None = None  # it was told to end before it began
         self._age_ends = self._expires = self._challenge_at = NEVER  # turns
 
     @property
@@ -91,6 +93,9 @@ class Stream(Telling):
 
     def start(self, line: Line) -> None:
         """Begin to send; the head of the answer has been sent."""
+        if self._closing is not None:
+            self._start_and_close(line, self._closing)
+            return
         hub, wheel = self._hub, self._hub.wheel
         self._line = line
         self._metrics.connections.inc()
@@ -100,8 +105,7 @@ class Stream(Telling):
         self._challenge_at = self._expires - turns(self._limits.challenge_seconds)
         views = self.subscription.views_now(self.principal, _known(hub))
         self._outlets = hub.enter(self, views)
-        if self.follows_directory:
-            self._mark = mark_of(views)
+        self._mark = self._mark_for(views)
         box = self._box = Mailbox()
         box.subscribed = True
         box.add_whole(self._outlets)
@@ -113,10 +117,20 @@ class Stream(Telling):
         self.pump()
         wheel.schedule(self, self._next_look())
 
+    def _start_and_close(self, line: Line, reason: sse.CloseReason) -> None:
+        self._line = line
+        self._metrics.connections.inc()
+        self._write(Chunk(sse.opening(sse.retry_milliseconds(random.random()))))
+        self.close(reason)
+
     def close(self, reason: sse.CloseReason) -> None:
         """End with a ``bye``; what waits is not sent, the client's last id knows of it."""
         line = self._line
         if line is None or self._ended:
+            self._closing = reason
+            return
+        if reason in _SHUT_OUT and line.unsent():
+            self._drop(reason)  # what waits may not be seen any more; the next connect is told why
             return
         self._end(reason)
         self._metrics.frames.count("bye")
@@ -124,6 +138,10 @@ class Stream(Telling):
         line.end()
         # The last bytes get the time that any bytes get; then the connection goes, and they with it.
         self._hub.wheel.schedule(self, self._hub.wheel.after(self._limits.send_timeout_seconds))
+
+    def drop(self) -> None:
+        """End the stream without a ``bye``, and without what is still to be sent."""
+        self._drop(sse.CloseReason.SLOW_READER)
 
     def fail(self) -> None:
         """End the stream: there is a fault in serving it."""
@@ -222,9 +240,24 @@ class Stream(Telling):
         early = turns(self._limits.challenge_seconds)
         self._challenge_at = self._expires - min(early, (self._expires - now) // 2)
         self._metrics.renewals.inc()
-        self._watch(self.subscription.views_now(principal, _known(self._hub)), self._mark)
+        views = self.subscription.views_now(principal, _known(self._hub))
+        self._watch(views, self._mark_for(views))
         if not self._ended:
             self._hub.wheel.schedule(self, self._next_look())
+
+    def reassess(self, principal: Principal) -> None:
+        """Go on with other rights of the same holder: what they do not open goes at once, what they open comes."""
+        self.principal = principal
+        views = self.subscription.views_now(principal, _known(self._hub))
+        if not views and (self._outlets or self._line is None):
+            self.close(sse.CloseReason.FORBIDDEN)
+        elif self._line is None or self._ended:
+            return  # it begins with what may be seen then
+        elif (before := tuple(outlet.view for outlet in self._outlets)) != views:
+            if set(before).difference(views):
+                self.withdraw()
+            if not self._ended:
+                self._watch(views, self._mark_for(views))
 
     def follow_directory(self) -> None:
         """Watch what the directory makes of the subscription now."""
@@ -232,7 +265,7 @@ class Stream(Telling):
             return
         views = self.subscription.views_now(self.principal, _known(self._hub))
         if views != tuple(outlet.view for outlet in self._outlets):
-            self._watch(views, mark_of(views))
+            self._watch(views, self._mark_for(views))
 
     def _watch(self, views: Sequence[View], mark: str) -> None:
         before = dict.fromkeys(self._outlets)
@@ -246,6 +279,11 @@ class Stream(Telling):
         box.dropped -= {outlet.feed.organization for outlet in now}
         box.subscribed = True
         self.pump()
+
+    def _mark_for(self, views: Sequence[View]) -> str:
+        """What ids have to say beside a time: nothing while it is what the address says, to whom it is said most often."""
+        plain = all(view.visibility is VisibilityClass.EXACT_RELEASED for view in views)
+        return "" if plain and not self._mark and not self.follows_directory else mark_of(views)
 
     # Times.
 

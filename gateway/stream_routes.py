@@ -7,25 +7,27 @@ from typing import Final
 
 import msgspec
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, HTTPConnection, Request
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import sse
 from gateway.accepting import NOT_ACCEPTABLE, accepts_event_stream
+from gateway.auditing import PRINCIPAL, AuditUnavailable
 from gateway.commands import Outcome, Result, new_stream_id
 from gateway.connections import counted_address
-from gateway.following import TablesAway
 from gateway.permissions import Forbidden
 from gateway.problems import RETRY_AFTER_SECONDS, problem
+from gateway.request_bodies import read_body
 from gateway.service import Gateway
 from gateway.stream import Stream, farewell
 from gateway.streaming_response import StreamingResponse
-from gateway.subscriptions import Subscription, SubscriptionRequest
+from gateway.subscriptions import SubscriptionRequest
 from gateway.tokens import Principal
 from gateway.topics import parse_since
-from schemas.errors import InvalidInput
+from schemas.audit import AuditKind
+from schemas.errors import DependencyUnavailable, InvalidInput
 
 _LARGEST_BODY: Final = 65_536  # 500 topics are 20 kB
 _AFTER_CHANGE_SECONDS: Final = 2
@@ -51,14 +53,15 @@ class StreamEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        await _opened(HTTPConnection(scope))(scope, receive, send)
+        answer = await _opened(HTTPConnection(scope))
+        await answer(scope, receive, send)
 
 
 async def change(request: Request) -> Response:
     """Let an open stream watch something else."""
     gateway = _gateway(request)
     principal = gateway.credentials.by_header_or_cookie(request)
-    asked = await _asked(request)
+    asked = await asked_subscription(request)
     gateway.views(principal, asked.subscription(gateway.settings.subscriptions))
     return await _commanded(gateway, request, principal, asked)
 
@@ -70,26 +73,26 @@ async def renew(request: Request) -> Response:
     return await _commanded(gateway, request, principal, None)
 
 
-def _opened(request: HTTPConnection) -> ASGIApp:
+async def _opened(request: HTTPConnection) -> ASGIApp:
     if not accepts_event_stream(", ".join(request.headers.getlist("accept"))):
         raise HTTPException(HTTPStatus.NOT_ACCEPTABLE, NOT_ACCEPTABLE)
     gateway = _gateway(request)
-    principal = gateway.credentials.by_header_or_cookie(request)
-    subscription = _subscription(gateway, request)
-    cursor, since_ms = _from_where(request)
     try:
+        principal, asked = await _asked_by(gateway, request)
+        cursor, since_ms = _from_where(request)
         stream = Stream(
             hub=gateway.hub,
-            subscription=subscription,
+            subscription=asked.subscription(gateway.settings.subscriptions),
             principal=principal,
             limits=gateway.settings.streams,
             metrics=gateway.metrics,
             stream_id=new_stream_id(gateway.node),
             cursor=cursor,
             since_ms=since_ms,
-            left=gateway.connections.left,
+            left=gateway.left,
         )
-    except TablesAway:
+    except DependencyUnavailable:
+        # The tables, an issuer's keys or what has been revoked: a status other than 200 would end EventSource for good.
         return _turned_away(gateway, sse.CloseReason.NOT_READY)
     if gateway.draining:
         return _turned_away(gateway, sse.CloseReason.DRAINING)
@@ -99,8 +102,17 @@ def _opened(request: HTTPConnection) -> ASGIApp:
         return _turned_away(gateway, refusal)
     if request.scope["method"] == "HEAD":
         return _headers_only
-    gateway.metrics.connects.labels("opened").inc()
     gateway.connections.entered(stream, address)
+    try:
+        await gateway.notes.opened(stream, request, cursor, since_ms)
+    except AuditUnavailable:
+        # What nobody could account for later is not shown; the client comes back by itself.
+        stream.gone()
+        return _turned_away(gateway, sse.CloseReason.NOT_READY)
+    except BaseException:
+        stream.gone()
+        raise
+    gateway.metrics.connects.labels("opened").inc()
     return StreamingResponse(stream)
 
 
@@ -109,7 +121,8 @@ async def _headers_only(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _subscription(gateway: Gateway, request: HTTPConnection) -> Subscription:
+async def _asked_by(gateway: Gateway, request: HTTPConnection) -> tuple[Principal, SubscriptionRequest]:
+    """Who asks for what: by a token and the address, or by a ticket, which says both."""
     query = request.query_params
     asked = SubscriptionRequest(
         topics=tuple(query.getlist("topic")),
@@ -117,7 +130,19 @@ def _subscription(gateway: Gateway, request: HTTPConnection) -> Subscription:
         grades=tuple(query.getlist("grade")) or None,
         years=tuple(query.getlist("year")) or None,
     )
-    return asked.subscription(gateway.settings.subscriptions)
+    tickets = query.getlist("ticket")
+    if not tickets:
+        return gateway.credentials.by_header_or_cookie(request), asked
+    if len(tickets) > 1 or asked != SubscriptionRequest(topics=()):
+        raise InvalidInput(
+            "a ticket says itself what is watched; send it alone, without topic, test, grade or year"
+        )
+    address = counted_address(request.client.host if request.client else None)
+    reconnecting = sse.parse_cursor(_last_id(request)) is not None
+    opened = await gateway.tickets.redeem(tickets[0], address=address, reconnecting=reconnecting)
+    request.scope[PRINCIPAL] = opened.principal
+    gateway.notes.read(request, opened.principal, AuditKind.TICKET_REDEEMED)
+    return opened
 
 
 def _from_where(request: HTTPConnection) -> tuple[sse.Cursor | None, int | None]:
@@ -126,11 +151,14 @@ def _from_where(request: HTTPConnection) -> tuple[sse.Cursor | None, int | None]
     An id outranks the time even if it is not one of ours: a browser that comes back repeats its first address, and what
     it had then is long outdated.
     """
-    query = request.query_params
-    header = request.headers.get("last-event-id")
-    text = header or query.get("last_event_id") or query.get("lastEventId")
-    since = query.get("since")
+    text = _last_id(request)
+    since = request.query_params.get("since")
     return sse.parse_cursor(text), parse_since(since) if since and not text else None
+
+
+def _last_id(request: HTTPConnection) -> str | None:
+    query = request.query_params
+    return request.headers.get("last-event-id") or query.get("last_event_id") or query.get("lastEventId")
 
 
 def _turned_away(gateway: Gateway, reason: sse.CloseReason) -> Response:
@@ -140,25 +168,16 @@ def _turned_away(gateway: Gateway, reason: sse.CloseReason) -> Response:
     return answer
 
 
-async def _asked(request: Request) -> SubscriptionRequest:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise HTTPException(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type is '{kind[:40]}'; expected application/json"
-        )
-    body = bytearray()
+async def asked_subscription(request: Request) -> SubscriptionRequest:
+    """The subscription that a request's body asks for.
+
+    Raises:
+        HTTPException: the body is too large, or no JSON by its own account.
+        InvalidInput: it is not as expected.
+    """
+    body = await read_body(request, most_bytes=_LARGEST_BODY, remedy="name fewer topics")
     try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > _LARGEST_BODY:
-                raise HTTPException(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                    f"the body has more than {_LARGEST_BODY} bytes; name fewer topics",
-                )
-    except ClientDisconnect:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, "the connection ended before the body did") from None
-    try:
-        return _decode_request(bytes(body))
+        return _decode_request(body)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidInput(
             f'the body is not as expected: {error}; send {{"topics": ["school/<CDS>", ...]}}, and "tests", "grades", '
@@ -192,12 +211,10 @@ def _answer(stream_id: str, result: Result) -> Response:
             raise InvalidInput(result.detail)
         case Outcome.FORBIDDEN:
             raise Forbidden
-        case Outcome.FOREIGN:
-            return problem(HTTPStatus.FORBIDDEN, "This stream was opened by somebody else.")
-        case Outcome.UNKNOWN:
+        case Outcome.UNKNOWN | Outcome.FOREIGN:  # whoever guesses an id learns nothing by it
             return problem(
                 HTTPStatus.NOT_FOUND,
-                "There is no such stream any more; open a new one: GET /v1/stream.",
+                "You have no such stream, or not any more; open a new one: GET /v1/stream.",
             )
         case Outcome.NOT_NOW:
             return problem(

@@ -49,6 +49,9 @@ class Subscriber(Pumped, Protocol):
     def put_again(self, outlets: Iterable[Outlet]) -> None:
         """Send these whole once more."""
 
+    def withdraw(self) -> None:
+        """Something of what it watches may not be seen any more: drop what was sent and has not left."""
+
     def start_over(self) -> None:
         """Send everything whole: what was sent may be wrong, or incomplete."""
 

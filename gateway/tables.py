@@ -1,4 +1,5 @@
-"""Reading the aggregates: cells merged over all partitions, change notices, and how far the data are complete.
+"""Reading the aggregates: cells merged over all partitions, what of them is published, change notices, how far the data
+are complete, and which release states there are.
 
 Only single-slot commands and pipelines of them, so that standalone Redis and Redis Cluster serve alike. Nothing is
 written here.
@@ -8,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from gateway.directory import OrganizationList
 from gateway.redis_connection import RedisClient
 from schemas.aggregates import Cell, CellField
 from schemas.catching_up import tables_incomplete
+from schemas.disclosure.published import PublishedCell, unpack_published
 from schemas.events import decode_organization
 from schemas.identifiers import OrganizationId, PartitionId
 from schemas.keys import (
@@ -21,9 +23,16 @@ from schemas.keys import (
     ORGANIZATIONS,
     ORGANIZATIONS_VERSION,
     PARTITION_COUNT,
+    PUBLISHED_CHANGES,
+    PUBLISHED_POSITION,
+    RELEASES,
+    RELEASES_CHANGED_MS,
+    RELEASES_VERSION,
     Generation,
     PartitionKeys,
+    published_cells,
 )
+from schemas.releases import Releases, ReleaseState, releases_from
 from schemas.shares import add_stored, stored_cell
 
 NOTICES_AT_ONCE: Final = (
@@ -48,6 +57,30 @@ class MergedCell(NamedTuple):
     changed_ms: int
     cell: Cell
 
+    def supersedes(self, other: MergedCell) -> bool:
+        """Whether this is later than ``other``; either sign will do, as for ``gateway.images.CellImage``."""
+        return self.cell.version > other.cell.version or self.changed_ms > other.changed_ms
+
+
+class NoticeKeys(Protocol):
+    """Where change notices are, and how far their writer has come."""
+
+    @property
+    def changes(self) -> str:
+        """The stream."""
+
+    @property
+    def position(self) -> str:
+        """The hash."""
+
+
+class _Published(NamedTuple):
+    changes: str = PUBLISHED_CHANGES
+    position: str = PUBLISHED_POSITION
+
+
+PUBLISHED_NOTICES: Final[NoticeKeys] = _Published()
+
 
 class Notices(NamedTuple):
     """One read of a partition's change stream."""
@@ -64,9 +97,13 @@ class Notices(NamedTuple):
 class Tables:
     """All reads of one gateway process."""
 
-    def __init__(self, redis: RedisClient) -> None:
+    def __init__(self, redis: RedisClient, *, unlisted: ReleaseState = ReleaseState.LOADING) -> None:
+        """``unlisted`` is the release state of what has none of its own."""
         self._redis = redis
-        self._read_changes = files("gateway").joinpath("lua", "read_changes.lua").read_text()
+        self._unlisted = unlisted
+        scripts = files("gateway").joinpath("lua")
+        self._read_changes = scripts.joinpath("read_changes.lua").read_text()
+        self._read_releases = scripts.joinpath("read_releases.lua").read_text()
 
     async def ping(self) -> None:
         """Raise unless Redis answers."""
@@ -90,6 +127,25 @@ class Tables:
             return known
         entries = await self._redis.hvals(ORGANIZATIONS)
         return OrganizationList(map(decode_organization, entries), version)
+
+    async def releases(self, known: Releases | None) -> Releases | None:
+        """The release states; ``known`` itself when they have not changed since, and when Redis has lost some of them.
+
+        Then they are being read again from their topic. Until that is done what was known holds; None when nothing was.
+        """
+        stored = await self._redis.get(RELEASES_VERSION)
+        if stored is None or (known is not None and int(stored) <= known.version):
+            return known
+        reply: Any = await self._redis.eval(
+            self._read_releases, 3, RELEASES_VERSION, RELEASES, RELEASES_CHANGED_MS
+        )
+        version, changed_ms, pairs = reply
+        if not version:
+            return known
+        entries = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        return releases_from(
+            entries, version=int(version), changed_ms=int(changed_ms), unlisted=self._unlisted
+        )
 
     async def read_organizations(
         self, serving: Serving, organizations: Sequence[OrganizationId]
@@ -131,6 +187,38 @@ class Tables:
             found.append(merged)
         return found
 
+    async def read_published(
+        self, organizations: Sequence[OrganizationId]
+    ) -> list[dict[CellField, PublishedCell]]:
+        """Every published cell of each of some organizations; none while nothing is published of it."""
+        pipe = self._pipeline()
+        for organization in organizations:
+            pipe.hgetall(published_cells(organization))
+        return [
+            {CellField(field.decode()): unpack_published(value) for field, value in reply.items()}
+            for reply in await pipe.execute()
+        ]
+
+    async def read_published_cells(
+        self, names: Sequence[tuple[OrganizationId, Sequence[CellField]]]
+    ) -> list[dict[CellField, PublishedCell]]:
+        """The named published cells of each of some organizations; what is not, or no longer, published is left out."""
+        pipe = self._pipeline()
+        for organization, fields in names:
+            pipe.hmget(published_cells(organization), list(fields))
+        return [
+            {
+                field: unpack_published(value)
+                for field, value in zip(fields, reply, strict=True)
+                if value is not None
+            }
+            for (_, fields), reply in zip(names, await pipe.execute(), strict=True)
+        ]
+
+    async def published_changed_ms(self) -> int:
+        """When anything that is published changed last (Redis time); 0 while nothing was ever published."""
+        return int(await self._redis.hget(PUBLISHED_POSITION, "changed_ms") or 0)
+
     async def complete_ms(self, serving: Serving) -> int | None:
         """The time before which everything produced is in the tables; None until every partition has said so."""
         pipe = self._pipeline()
@@ -139,7 +227,7 @@ class Tables:
         replies = await pipe.execute()
         return min(map(int, replies)) if replies and None not in replies else None
 
-    async def read_notices(self, keys: PartitionKeys, last: bytes | None) -> Notices:
+    async def read_notices(self, keys: NoticeKeys, last: bytes | None) -> Notices:
         """The notices after ``last``; with None, only where to begin."""
         reply: Any = await self._redis.eval(
             self._read_changes, 2, keys.changes, keys.position, last or b"", str(NOTICES_AT_ONCE)
@@ -159,7 +247,7 @@ class Tables:
             ),
         )
 
-    async def wait_for_notice(self, keys: PartitionKeys, last: bytes, seconds: float) -> None:
+    async def wait_for_notice(self, keys: NoticeKeys, last: bytes, seconds: float) -> None:
         """Return when there is a notice after ``last``, or after ``seconds``."""
         # What it returns is read again by the script, together with the time; here one entry is enough.
         await self._redis.xread({keys.changes: last}, count=1, block=int(seconds * 1000))

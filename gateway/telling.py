@@ -15,6 +15,7 @@ from gateway.lines import Chunk, Line
 from gateway.mailbox import Mailbox
 from gateway.metrics import Metrics
 from gateway.outlets import Outlet
+from gateway.permissions import VisibilityClass
 from gateway.tokens import Principal
 from gateway.watched import Watched, mark_of
 from gateway.wheel import NEVER
@@ -120,6 +121,11 @@ class Telling(ABC):
             self._mailbox().add_whole(outlets)
             self.pump()
 
+    def withdraw(self) -> None:
+        """Drop what was sent and is still here, and the connection with it; its client comes back for the rest."""
+        if self._line is not None and not self._ended and self._line.unsent():
+            self.drop()
+
     def start_over(self) -> None:
         """Send everything whole."""
         if not self._ended:
@@ -136,6 +142,10 @@ class Telling(ABC):
                     self._box = None
                 return
             self._write(chunk)
+
+    @abstractmethod
+    def drop(self) -> None:
+        """End the stream without a ``bye``, and without what is still to be sent."""
 
     @abstractmethod
     def fail(self) -> None:
@@ -198,7 +208,11 @@ class Telling(ABC):
             box.start = cursor.marked(self._mark)
             after_ms = self._resume_after(cursor)
             if after_ms is not None:
-                box.whole = dict.fromkeys(box.whole, after_ms)
+                # What is published may cease to be, and a patch does not say so.
+                box.whole = {
+                    outlet: None if outlet.view.visibility is VisibilityClass.MASKED else after_ms
+                    for outlet in box.whole
+                }
         start, stale = box.start, self._hub.stale
         part = box.take_part()
         while not part.fragments and not part.last:
@@ -234,12 +248,13 @@ class Telling(ABC):
         """Only what changed after this time is news to the client; None when that is not known."""
         came_with, self._resume = self._resume, None
         since_ms, self._since_ms = self._since_ms, None
+        resumable = self._hub.resumable_from_ms
         if came_with is None:
-            return since_ms
+            return since_ms if since_ms is not None and since_ms > resumable else None
         # An id from the future is forged, or was given out before Redis lost what it counts.
         known = (
             came_with.generation == cursor.generation
-            and came_with.milliseconds <= cursor.milliseconds + RESUME_MARGIN_MS
+            and resumable < came_with.milliseconds <= cursor.milliseconds + RESUME_MARGIN_MS
             and came_with.mark in (self._mark, mark_of(outlet.view for outlet in self._outlets))
         )
         self._metrics.resumes.labels("patch" if known else "put").inc()

@@ -9,27 +9,40 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Container, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from gateway import sse
 from gateway.batches import Batch, Patch
-from gateway.feeds import Feeds
+from gateway.feeds import Feed, Feeds
 from gateway.following import Following
-from gateway.images import Renderer
+from gateway.images import CellImage
 from gateway.metrics import Metrics
+from gateway.outlets import Outlet
 from gateway.progress import Progress, encoded
 from gateway.redis_connection import REDIS_AWAY
+from gateway.showing import Showing
 from gateway.subscriber import Subscriber, for_each
-from gateway.tables import MergedCell, Tables
+from gateway.tables import MergedCell, Serving, Tables
 from schemas.aggregates import CellField
+from schemas.disclosure.published import PublishedCell
 from schemas.errors import ScoreStreamError
-from schemas.identifiers import OrganizationId
+from schemas.identifiers import OrganizationId, OrganizationLevel, level_of
 
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS: Final = 0.2
 _LONGEST_PAUSE_SECONDS: Final = 0.25  # beyond that a screen no longer looks live
+
+
+Names = dict[OrganizationId, set[CellField]]
+
+
+class _Read(NamedTuple):
+    """What one tick read."""
+
+    exact: list[tuple[OrganizationId, Mapping[CellField, MergedCell]]]
+    published: list[tuple[OrganizationId, Mapping[CellField, PublishedCell]]]
 
 
 class Ticker:
@@ -40,23 +53,29 @@ class Ticker:
         tables: Tables,
         following: Following,
         feeds: Feeds,
-        renderer: Renderer,
+        showing: Showing,
         progress: Progress,
         metrics: Metrics,
         *,
         shortest_pause_seconds: float,
         finished: Callable[[Collection[Subscriber] | None], None],
+        vanished: Callable[[Feed], None],
     ) -> None:
-        """``finished`` hears of each tick; when all is there again, so that everybody has to hear of it, who has heard."""
+        """``finished`` hears of each tick; when all is there again, so that everybody has to hear of it, who has heard.
+
+        ``vanished`` is told of a feed that has lost published cells: a patch cannot say that.
+        """
         self._tables = tables
         self._following = following
         self._feeds = feeds
-        self._renderer = renderer
+        self._showing = showing
         self._progress = progress
         self._metrics = metrics
         self._shortest_pause_seconds = shortest_pause_seconds
         self._finished = finished
-        self._dirty: dict[OrganizationId, set[CellField]] = {}
+        self._vanished = vanished
+        self._dirty: Names = {}
+        self._dirty_published: Names = {}
         self._dirty_since = 0.0
         self._work = asyncio.Event()
         self._under_way = False
@@ -71,22 +90,43 @@ class Ticker:
     @property
     def idle(self) -> bool:
         """Whether all that was noticed is delivered."""
-        return not self._dirty and not self._under_way
+        return not self._dirty and not self._dirty_published and not self._under_way
 
     def changed(self, changes: Mapping[str, Sequence[str]]) -> None:
-        """Take note of those cells that somebody watches."""
+        """Take note of those cells that somebody watches, or that are added up for somebody."""
         for organization, names in changes.items():
-            if self._feeds.of(OrganizationId(organization)):
-                if not self._dirty:
-                    self._dirty_since = time.monotonic()
-                self._dirty.setdefault(OrganizationId(organization), set()).update(map(CellField, names))
-                self._work.set()
+            code = OrganizationId(organization)
+            if self._feeds.of(code):
+                self._note(self._dirty, code, names)
+            elif self._feeds.any_summed and (counted := self._added_up(code, names)):
+                self._note(self._dirty, code, counted)
+
+    def changed_published(self, changes: Mapping[str, Sequence[str]]) -> None:
+        """Take note of those published cells that somebody watches."""
+        for organization, names in changes.items():
+            code = OrganizationId(organization)
+            if self._feeds.masked(code):
+                self._note(self._dirty_published, code, names)
 
     def start_over(self) -> None:
         """Nothing that was read counts any more, and everything is read anew from now on."""
         self._epoch += 1
         self._dirty.clear()
+        self._dirty_published.clear()
         self._touched.clear()
+
+    def withhold(self, feeds: Collection[Feed]) -> None:
+        """Deliver nothing more of these feeds that was read so far."""
+        outlets = {outlet for feed in feeds for outlet in feed.outlets.values()}
+        for stream in list(self._touched):
+            self.withhold_from(stream, outlets)
+
+    def withhold_from(self, stream: Subscriber, outlets: Container[Outlet]) -> None:
+        """The same for one stream, of these views."""
+        patches = self._touched.pop(stream, ())
+        kept = tuple(patch for patch in patches if patch.outlet not in outlets)
+        if kept:
+            self._touched[stream] = kept
 
     def hurry(self, stream: Subscriber) -> None:
         """Deliver now what the tick under way still has for this stream."""
@@ -120,21 +160,21 @@ class Ticker:
     async def _deliver(self) -> None:
         self._whole_again = False
         serving = self._following.serving
-        if not self._dirty or serving is None:
+        if not (self._dirty or self._dirty_published) or serving is None:
             return
         dirty, self._dirty = self._dirty, {}
+        published, self._dirty_published = self._dirty_published, {}
         since, told, epoch = self._dirty_since, self._progress.reached(), self._epoch
-        wanted = [(organization, sorted(names)) for organization, names in dirty.items()]
         self._under_way = True
         try:
-            found = await self._tables.read_cells(serving, wanted)
+            read = await self._read(serving, dirty, published)
             if epoch != self._epoch:
                 return  # read before all was lost; everybody gets a put of what is read since
             self._whole_again = self._progress.told.stale and not told.stale
             self._batch = Batch(
                 sse.Cursor(serving.generation, told.as_of_ms or 0), told.stale, encoded(told, live=True)
             )
-            self._take_in(zip((organization for organization, _ in wanted), found, strict=True))
+            self._take_in(read, published)
             await for_each(self._touched, self.hurry)
             if epoch == self._epoch:
                 became_stale = self._following.stale() and not told.stale
@@ -143,29 +183,73 @@ class Ticker:
                 self._metrics.fanout_seconds.observe(time.monotonic() - since)
         except BaseException:
             if epoch == self._epoch:
-                for organization, names in dirty.items():  # still to be told
-                    self._dirty.setdefault(organization, set()).update(names)
+                for missed, noted in ((dirty, self._dirty), (published, self._dirty_published)):
+                    for organization, names in missed.items():  # still to be told
+                        noted.setdefault(organization, set()).update(names)
             raise
         finally:
             self._under_way = False
             self._batch = None
 
-    def _take_in(self, found: Iterable[tuple[OrganizationId, Mapping[CellField, MergedCell]]]) -> None:
+    async def _read(self, serving: Serving, dirty: Names, published: Names) -> _Read:
+        found = _Read([], [])
+        if dirty:
+            wanted = [(organization, sorted(names)) for organization, names in dirty.items()]
+            cells = await self._tables.read_cells(serving, wanted)
+            found.exact.extend(zip(dirty, cells, strict=True))
+            if self._feeds.any_summed:
+                # Whoever is in these totals is in this directory: a worker counts no school that it does not have.
+                await self._following.check_directory()
+        if published:
+            wanted = [(organization, sorted(names)) for organization, names in published.items()]
+            held = await self._tables.read_published_cells(wanted)
+            found.published.extend(zip(published, held, strict=True))
+        return found
+
+    def _take_in(self, read: _Read, published: Names) -> None:
         """Bring the feeds up to date, all at once, and note who is to be told what."""
         self._feeds.shared.clear()
-        for organization, cells in found:
+        summed: dict[Feed, set[CellField]] = {}
+        for organization, cells in read.exact:
             for feed in self._feeds.of(organization):
-                news = feed.take(
-                    {
-                        name: self._renderer.image(name, merged, feed.visibility)
-                        for name, merged in cells.items()
-                    }
-                )
-                self._metrics.cells.inc(len(news))
-                for outlet in feed.outlets.values() if news else ():
-                    seen = outlet.narrowed(news)
-                    if seen:
-                        self._touch(outlet.streams, Patch(outlet, seen))
+                self._spread(feed, self._showing.stored(feed, cells))
+            if self._feeds.any_summed and level_of(organization) is OrganizationLevel.DISTRICT:
+                for feed in self._feeds.summed_above(organization):
+                    changed = self._showing.take_shares(feed, organization, cells)
+                    summed.setdefault(feed, set()).update(changed)
+        for feed, names in summed.items():
+            if names and feed.ready:  # else it has them with all others as soon as it is
+                self._spread(feed, self._showing.added_up(feed, names))
+        for organization, held in read.published:
+            for feed in self._feeds.masked(organization):
+                self._spread(feed, self._showing.published(feed, held))
+                if feed.drop(published[organization] - held.keys()):
+                    self._vanished(feed)
+
+    def _spread(self, feed: Feed, images: Mapping[CellField, CellImage]) -> None:
+        news = feed.take(images)
+        self._metrics.cells.inc(len(news))
+        for outlet in feed.outlets.values() if news else ():
+            seen = outlet.narrowed(news)
+            if seen:
+                self._touch(outlet.streams, Patch(outlet, seen))
+
+    def _added_up(self, organization: OrganizationId, names: Iterable[str]) -> list[CellField]:
+        """Those of a district's cells that count for somebody who watches a county or the state."""
+        if level_of(organization) is not OrganizationLevel.DISTRICT:
+            return []
+        above = list(self._feeds.summed_above(organization))
+        return [
+            name
+            for name in map(CellField, names)
+            if any(self._showing.counts(feed, organization, name) for feed in above)
+        ]
+
+    def _note(self, dirty: Names, organization: OrganizationId, names: Iterable[str]) -> None:
+        if not self._dirty and not self._dirty_published:
+            self._dirty_since = time.monotonic()
+        dirty.setdefault(organization, set()).update(map(CellField, names))
+        self._work.set()
 
     def _touch(self, streams: set[Subscriber], patch: Patch) -> None:
         """Note a patch for all who watch its view; those with the same patches share one tuple of them."""

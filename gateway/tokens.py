@@ -1,39 +1,38 @@
-"""Access tokens: JWTs as RFC 9068 profiles them, verified with the issuer's keys and nobody else's.
+"""Access tokens: JWTs as RFC 9068 profiles them, verified with their issuer's keys and nobody else's.
 
 The algorithms come from our configuration, never from the token; ``jwk``, ``jku`` and ``x5u`` in a token are ignored;
-``kid`` is a hint. Keys are read from one JWKS file, which belongs to the one issuer that we accept, and read again when
-the file changes: a key that is removed there stops verifying at once.
+``kid`` is a hint. What a token says of its issuer selects the keys that it must be signed with.
 
-Our claim ``scores`` says what the token opens: ``{"grants": [{"role": "...", "org": "<CDS>"}]}``.
+Our claim ``scores`` says what the token opens: ``{"grants": [{"role": "...", "org": "<CDS>"}]}``; a tenancy chain does too
+(``gateway.grant_claims``).
 """
 
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 from joserfc import jws
 from joserfc.errors import JoseError
-from joserfc.jwk import Key, KeySet
 from joserfc.jws import JWSRegistry
 
+from gateway.grant_claims import grants_of
 from gateway.permissions import NO_RIGHTS, Grant, GroupGrant, Rights
 from gateway.roles import BUILT_IN_ROLES, Roles
+from gateway.signing_keys import KeysAway, SigningKeys
 from schemas.errors import InvalidInput, ScoreStreamError
-from schemas.identifiers import OrganizationId
 
 # "Ed25519" is the name RFC 9864 gives to what most issuers still call "EdDSA".
 ALGORITHMS: Final = ("Ed25519", "EdDSA", "ES256", "RS256")
 TOKEN_TYPES: Final = ("at+jwt", "application/at+jwt")
 LONGEST_TOKEN: Final = 8_192  # characters; what proxies let through in one header
 
-_CLOCK_LEEWAY_SECONDS: Final = 30  # for "not before" and "issued at" only; an expired token is expired
+CLOCK_LEEWAY_SECONDS: Final = 30  # for "not before" and "issued at" only; an expired token is expired
+LONGEST_LIFE: Final = timedelta(days=30)  # revocations are kept as long
 
 
 class TokenRefused(ScoreStreamError):
@@ -48,13 +47,8 @@ class TokenRefused(ScoreStreamError):
         self.reason = reason
 
 
-class _GrantClaim(msgspec.Struct, frozen=True):
-    role: str
-    org: str
-
-
-class _ScoresClaim(msgspec.Struct, frozen=True):
-    grants: tuple[_GrantClaim, ...] = ()
+class _Issued(msgspec.Struct, frozen=True):
+    iss: str
 
 
 class _Claims(msgspec.Struct, frozen=True):
@@ -63,14 +57,14 @@ class _Claims(msgspec.Struct, frozen=True):
     exp: float
     sub: str
     jti: str
-    iat: float | None = None
+    iat: float
     nbf: float | None = None
-    scores: _ScoresClaim = _ScoresClaim()
+    scores: Any = None
+    tenancy: Any = None
+    sbacTenancyChain: Any = None  # as the state's identity provider names it
 
 
-_LATEST: Final = datetime(
-    9999, 1, 1, tzinfo=UTC
-).timestamp()  # some issuers write "never" as a year nobody can hold
+_decode_issued: Final = msgspec.json.Decoder(_Issued).decode
 _decode_claims: Final = msgspec.json.Decoder(_Claims).decode
 
 
@@ -84,111 +78,97 @@ class Principal:
     token_id: str
     rights: Rights = NO_RIGHTS  # what the grants come to here
     issuer: str = ""
+    issued: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedIssuer:
+    """Somebody whose tokens are believed, for one audience, when one of these keys signed them."""
+
+    name: str
+    audience: str
+    keys: SigningKeys
+    algorithms: tuple[str, ...] = ALGORITHMS
 
 
 class TokenVerifier:
-    """Verifies tokens of one issuer, for one audience, with the keys of one JWKS file."""
+    """Verifies tokens of the issuers that are believed here."""
 
     def __init__(
         self,
-        jwks_file: Path,
+        issuers: Sequence[TrustedIssuer],
         *,
-        issuer: str,
-        audience: str,
-        algorithms: Sequence[str] = ALGORITHMS,
-        roles: Roles = BUILT_IN_ROLES,
+        roles: Callable[[], Roles] = lambda: BUILT_IN_ROLES,
+        longest_life: timedelta = LONGEST_LIFE,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._file = jwks_file
-        self._issuer = issuer
-        self._audience = audience
-        self._registry = _registry(algorithms)
+        """``roles`` gives the roles of the moment; no token lives longer than ``longest_life`` after it was issued."""
+        self._issuers = {one.name: (one, _registry(one.algorithms)) for one in issuers}
         self._roles = roles
+        self._longest_seconds = longest_life.total_seconds()
         self._clock = clock
-        self._stamp: tuple[int, int, int] | None = None
-        self._keys: list[Key] = []
-
-    def load(self) -> None:
-        """Read the key file now.
-
-        Raises:
-            InvalidInput: it cannot be read, or holds no usable public key.
-        """
-        try:
-            stat = self._file.stat()
-            content = json.loads(self._file.read_bytes())
-            keys = list(KeySet.import_key_set(content))
-        except (OSError, ValueError, KeyError, TypeError, JoseError) as error:
-            raise InvalidInput(
-                f"SCORES_JWKS_FILE '{self._file}' is not a readable JWKS ({error}); "
-                'expected the token issuer\'s public keys, {"keys": [...]}'
-            ) from error
-        if any(key.key_type == "oct" for key in keys):
-            raise InvalidInput(f"SCORES_JWKS_FILE '{self._file}' holds a shared secret; expected public keys")
-        self._keys = keys
-        self._stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
 
     def verify(self, token: str) -> Principal:
         """Who the token stands for.
 
         Raises:
-            TokenRefused: it is malformed, not signed by the issuer, expired, or meant for somebody else.
+            TokenRefused: it is malformed, not signed by its issuer, expired, or meant for somebody else.
+            KeysAway: the issuer's keys are not here, or a key that it names is being fetched.
         """
         if len(token) > LONGEST_TOKEN:
             raise TokenRefused("malformed", f"The token is longer than {LONGEST_TOKEN} characters.")
-        payload = self._verified_payload(token)
+        issuer, payload = self._verified(token)
         try:
             claims = _decode_claims(payload)
-        except msgspec.MsgspecError as error:
+            grants = grants_of(claims.scores, claims.tenancy or claims.sbacTenancyChain)
+        except (msgspec.MsgspecError, InvalidInput) as error:
             raise TokenRefused("malformed", f"The token's claims are not as expected: {error}.") from None
         now = self._clock().timestamp()
         audiences = (claims.aud,) if isinstance(claims.aud, str) else claims.aud
-        if claims.iss != self._issuer:
-            raise TokenRefused("issuer", "The token was issued by somebody else.")
-        if self._audience not in audiences:
+        if issuer.audience not in audiences:
             raise TokenRefused("audience", "The token is meant for another service.")
-        if claims.exp <= now:
+        expires = min(claims.exp, claims.iat + self._longest_seconds)
+        if expires <= now:
             raise TokenRefused("expired", "The token has expired; get a new one.")
-        if any(moment and moment > now + _CLOCK_LEEWAY_SECONDS for moment in (claims.nbf, claims.iat)):
+        if any(moment and moment > now + CLOCK_LEEWAY_SECONDS for moment in (claims.nbf, claims.iat)):
             raise TokenRefused("early", "The token is not valid yet; check the clocks.")
-        grants = tuple(Grant(grant.role, OrganizationId(grant.org)) for grant in claims.scores.grants)
         return Principal(
             subject=claims.sub,
             grants=grants,
-            expires=datetime.fromtimestamp(min(claims.exp, _LATEST), UTC),
+            expires=datetime.fromtimestamp(expires, UTC),
             token_id=claims.jti,
-            rights=self._roles.rights(grants),
-            issuer=claims.iss,
+            rights=self._roles().rights(grants),
+            issuer=issuer.name,
+            issued=datetime.fromtimestamp(claims.iat, UTC),
         )
 
-    def _verified_payload(self, token: str) -> bytes:
+    def absences(self) -> list[str]:
+        """Why tokens cannot be verified just now, by issuer; empty when all can."""
+        return [why for one, _ in self._issuers.values() if (why := one.keys.absence()) is not None]
+
+    def _verified(self, token: str) -> tuple[TrustedIssuer, bytes]:
         try:
             unverified = jws.extract_compact(token.encode())
             header: dict[str, Any] = unverified.headers()
+            said = _decode_issued(unverified.payload).iss
+        except msgspec.MsgspecError as error:
+            raise TokenRefused("malformed", f"The token's claims are not as expected: {error}.") from None
         except (JoseError, ValueError, UnicodeError):
             raise TokenRefused("malformed", "This is not a token.") from None
         if header.get("typ") not in TOKEN_TYPES:
             raise TokenRefused("type", "The token is not an access token (typ at+jwt).")
-        for key in self._candidates(header.get("kid")):
+        if said not in self._issuers:
+            raise TokenRefused("issuer", "The token was issued by somebody else.")
+        issuer, registry = self._issuers[said]
+        kid = header.get("kid")
+        for key in issuer.keys.candidates(kid):
             try:
-                return jws.deserialize_compact(token, key, registry=self._registry).payload
-            except (JoseError, ValueError):
+                return issuer, jws.deserialize_compact(token, key, registry=registry).payload
+            except (JoseError, ValueError, TypeError, AttributeError):
                 continue  # another key may fit
+        if header.get("alg") in issuer.algorithms and issuer.keys.may_be_behind(kid):
+            raise KeysAway("the issuer's keys are being fetched anew")
         raise TokenRefused("signature", "The token is not signed by the issuer with an accepted algorithm.")
-
-    def _candidates(self, kid: object) -> list[Key]:
-        self._reload_when_changed()
-        named = [key for key in self._keys if key.kid == kid]
-        return named or self._keys
-
-    def _reload_when_changed(self) -> None:
-        try:
-            stat = self._file.stat()
-            if (stat.st_mtime_ns, stat.st_size, stat.st_ino) != self._stamp:
-                self.load()
-        except (OSError, InvalidInput):
-            if not self._keys:
-                raise TokenRefused("keys", "The issuer's keys cannot be read just now.") from None
 
 
 def _registry(algorithms: Sequence[str]) -> JWSRegistry:

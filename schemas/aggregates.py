@@ -253,6 +253,24 @@ class Cell:
                 merged[score] = merged.get(score, 0) + count
             self.histogram = array("I", (score << _COUNT_BITS | merged[score] for score in sorted(merged)))
 
+    def unmerge(self, other: Cell) -> None:
+        """Take back a share that was merged before.
+
+        Raises:
+            AggregateUnderflow: it is not in this cell.
+        """
+        left = self.totals - other.totals
+        counted = dict(self.scores())
+        for score, count in other.scores():
+            counted[score] = counted.get(score, 0) - count
+        if left < 0 or left & _TOP_BITS or any(count < 0 for count in counted.values()):
+            raise AggregateUnderflow("a share is to be taken back that is not in the sum; read it anew")
+        self.totals = left
+        self.version -= other.version
+        self.histogram = array(
+            "I", (score << _COUNT_BITS | counted[score] for score in sorted(counted) if counted[score])
+        )
+
     def pack(self) -> bytes:
         """The packed form. Its size is 27 bytes, one to four a count, and four a distinct score."""
         totals = self.totals

@@ -13,6 +13,12 @@ import msgspec
 
 CHANGES_FIELD: Final = b"cells"  # the stream entry's one field
 
+# Notices older than a thousand writes help nobody: a reader that far behind reads the cells anew. A replay's notices are
+# long, and only so many bytes of them are worth keeping.
+_KEPT_AT_MOST: Final = 1_000
+_KEPT_BYTES: Final = 2_000_000
+_KEPT_AT_LEAST: Final = 20
+
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(dict[str, list[str]])
 
@@ -25,3 +31,8 @@ def encode_changes(cells: Mapping[str, Sequence[str]]) -> bytes:
 def decode_changes(packed: bytes) -> dict[str, list[str]]:
     """The inverse of ``encode_changes``."""
     return _decoder.decode(packed)
+
+
+def notices_kept(size: int) -> int:
+    """How many notices a stream keeps to which one of ``size`` bytes is added."""
+    return max(_KEPT_AT_LEAST, min(_KEPT_AT_MOST, _KEPT_BYTES // max(1, size)))

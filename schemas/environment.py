@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from schemas.errors import InvalidInput
+from schemas.releases import ReleaseState, state_named
 
 _ADDRESSES: Final = re.compile(r"[^\s,:]+:\d{1,5}(,[^\s,:]+:\d{1,5})*")
 
@@ -97,6 +98,10 @@ class Environment:
         """A secret text; it must be set."""
         return Secret(self.text(name).encode())
 
+    def refuse(self, problem: str) -> None:
+        """Report a fault that the caller has found."""
+        self._problems.append(problem)
+
     def check(self) -> None:
         """Raise when anything was wrong.
 
@@ -115,6 +120,7 @@ class SharedSettings:
     redis_url: str
     redis_cluster: bool
     student_key_secret: Secret
+    unlisted_release_state: ReleaseState
     log_format: str
 
     @staticmethod
@@ -125,6 +131,9 @@ class SharedSettings:
             "redis_url": env.redis_url("SCORES_REDIS_URL", "redis://127.0.0.1:6379/0"),
             "redis_cluster": env.choice("SCORES_REDIS_CLUSTER", "no", ("no", "yes")) == "yes",
             "student_key_secret": env.secret("SCORES_STUDENT_KEY_SECRET"),
+            "unlisted_release_state": state_named(
+                env.choice("SCORES_UNLISTED_RELEASE_STATE", "loading", ("loading", "reviewing", "released"))
+            ),
             "log_format": env.choice("SCORES_LOG_FORMAT", "text", ("text", "json")),
         }
 

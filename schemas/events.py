@@ -13,11 +13,21 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from schemas.assessment_definitions import Subject
+
 # The lengths, because Python's $ lets a line feed follow.
 CdsCode = Annotated[
     str,
     Meta(
         pattern=r"^[0-9]{14}$", max_length=14, description="CDS code: county 2, district 5, school 7 digits"
+    ),
+]
+DistrictCode = Annotated[
+    str,
+    Meta(
+        pattern=r"^[0-9]{2}(?!00000)[0-9]{5}0000000$",
+        max_length=14,
+        description="CDS code of a district: county 2, district 5, seven zeros",
     ),
 ]
 GradeCode = Annotated[str, Meta(pattern=r"^(KG|0[1-9]|1[0-2])$", max_length=2, description="KG, 01 ... 12")]
@@ -106,15 +116,46 @@ class OrganizationEntry(Struct, frozen=True, gc=False, omit_defaults=True, kw_on
     active: bool = True
 
 
+class ReleaseEntry(Struct, frozen=True, gc=False, kw_only=True):
+    """The release state of one district's results from now on; keyed by year, district, subject and report."""
+
+    school_year: Annotated[int, Meta(ge=2000, le=2199, description="the year in which the school year ends")]
+    district: DistrictCode
+    subject: Subject
+    report: Literal["individual", "aggregate"]
+    state: Literal["loading", "reviewing", "released"]
+
+
+class ClosingEntry(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """A test of a school year is closed, or reopened; keyed by both. Each record is one change, and all of them are kept.
+
+    It holds from ``schemas.closings.LEAD_MS`` after the time that Kafka gave the record, or from ``at`` when that is later.
+    """
+
+    school_year: Annotated[int, Meta(ge=2000, le=2199, description="the year in which the school year ends")]
+    test: Annotated[str, Meta(pattern=r"^[A-Z0-9.-]+$", max_length=80)]
+    change: Literal["closed", "reopened"]
+    at: UtcTime | None = None
+    by: Annotated[str, Meta(max_length=100, description="who did it, as far as the command knows")] | None = (
+        None
+    )
+
+
 EVENT_TYPES: Final[dict[str, type[Struct]]] = {
     "scores.exam-result.v1": ExamResult,
     "scores.organization.v1": OrganizationEntry,
+    "scores.release.v1": ReleaseEntry,
+    "scores.closing.v1": ClosingEntry,
 }
 EXAM_RESULT_TYPE: Final = "scores.exam-result.v1"
 ORGANIZATION_TYPE: Final = "scores.organization.v1"
+RELEASE_TYPE: Final = "scores.release.v1"
+CLOSING_TYPE: Final = "scores.closing.v1"
 
 decode_exam_result: Final = msgspec.json.Decoder(ExamResult).decode
 decode_organization: Final = msgspec.json.Decoder(OrganizationEntry).decode
+decode_release: Final = msgspec.json.Decoder(ReleaseEntry).decode
+decode_closing: Final = msgspec.json.Decoder(ClosingEntry).decode
 encode_event: Final = msgspec.json.Encoder().encode
 
 _BRACKETS_AT_MOST: Final = 600

@@ -36,11 +36,13 @@ class ClaimFigures(Struct, frozen=True, gc=False):
     levels: list[LevelFigure]
 
 
-class Figures(Struct, frozen=True, gc=False, kw_only=True):
+class Figures(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True):
     """One cell as it leaves the process; whatever carries it also says ``preliminary``.
 
     ``mean`` is a whole scale point, ``standard_error`` (of the mean, from the sample variance) has one decimal and needs
     two scores, median and quartiles are whole or half points. Percentages and means are of students *with scores*.
+
+    A *suppressed* cell has results of which nothing may be said, not even how many; that is not the same as none.
     """
 
     test: str
@@ -48,9 +50,9 @@ class Figures(Struct, frozen=True, gc=False, kw_only=True):
     subject: str
     school_year: int
     grade: str
-    results: int
-    with_scores: int
-    under_appeal: int
+    results: int | None
+    with_scores: int | None
+    under_appeal: int | None
     mean: int | None
     standard_error: float | None
     first_quartile: float | None
@@ -60,6 +62,12 @@ class Figures(Struct, frozen=True, gc=False, kw_only=True):
     claims: list[ClaimFigures]
     version: int
     changed: str
+    suppressed: bool = False  # left out unless true
+
+    @property
+    def shown(self) -> bool:
+        """Whether there is anything to show: results, or the mark that they are held back."""
+        return self.suppressed or bool(self.results)
 
 
 def figures(cell: Cell, assessment: Assessment, name: CellName, changed_ms: int) -> Figures:
@@ -86,6 +94,42 @@ def figures(cell: Cell, assessment: Assessment, name: CellName, changed_ms: int)
         ],
         version=cell.version,
         changed=rfc3339(changed_ms),
+    )
+
+
+def masked_figures(
+    cell: Cell | None, assessment: Assessment, name: CellName, version: int, changed_ms: int
+) -> Figures:
+    """The figures of one cell after disclosure control; ``cell`` is None when it is suppressed.
+
+    What would tell a student from a group is not there: appeals, standard error, quartiles; and where all students are on
+    one level, neither that level nor the mean.
+    """
+    told = cell is not None and _is_spread(cell.level_counts())
+    count = None if cell is None else cell.with_scores
+    return Figures(
+        test=name.test,
+        test_name=assessment.name,
+        subject=assessment.subject,
+        school_year=name.school_year,
+        grade=name.grade,
+        results=count,
+        with_scores=count,
+        under_appeal=None,
+        mean=mean(cell) if cell is not None and told else None,
+        standard_error=None,
+        first_quartile=None,
+        median=None,
+        third_quartile=None,
+        levels=_levels(assessment.levels, cell.level_counts()) if cell is not None and told else [],
+        claims=[
+            ClaimFigures(claim.code, claim.name, _levels(claim.levels, counts))
+            for measure, claim in enumerate(assessment.claims, start=1)
+            if cell is not None and _is_spread(counts := cell.level_counts(measure))
+        ],
+        version=version,
+        changed=rfc3339(changed_ms),
+        suppressed=cell is None,
     )
 
 
@@ -162,11 +206,12 @@ FIGURES_HEADER: Final[tuple[str, ...]] = (
     *(f"level_{level}_{what}" for level in range(1, LEVELS + 1) for what in ("name", "count", "percent")),
     "version",
     "changed",
+    "suppressed",
 )
 
 
 def figures_row(organization: str, organization_name: str, figure: Figures) -> list[str | int | float]:
-    """One CSV row under ``FIGURES_HEADER``; what is null is empty. Claims are in the JSON form only."""
+    """One CSV row under ``FIGURES_HEADER``; what is null, or suppressed, is empty. Claims are in the JSON form only."""
     levels: list[str | int | float] = []
     for level in figure.levels:
         levels += (level.name, level.count, _blank(level.percent))
@@ -180,9 +225,9 @@ def figures_row(organization: str, organization_name: str, figure: Figures) -> l
         figure.test_name,
         figure.subject,
         figure.grade,
-        figure.results,
-        figure.with_scores,
-        figure.under_appeal,
+        _blank(figure.results),
+        _blank(figure.with_scores),
+        _blank(figure.under_appeal),
         _blank(figure.mean),
         _blank(figure.standard_error),
         _points(figure.first_quartile),
@@ -191,6 +236,7 @@ def figures_row(organization: str, organization_name: str, figure: Figures) -> l
         *levels,
         figure.version,
         figure.changed,
+        "true" if figure.suppressed else "false",
     ]
 
 
@@ -200,6 +246,11 @@ def _levels(names: Sequence[str], counts: Sequence[int]) -> list[LevelFigure]:
         LevelFigure(level, name, count, percent(count, total))
         for level, (name, count) in enumerate(zip(names, counts, strict=False), start=1)
     ]
+
+
+def _is_spread(counts: Sequence[int]) -> bool:
+    """Whether students are on two levels at least."""
+    return sum(count > 0 for count in counts) > 1
 
 
 def _half(twice: int) -> float:

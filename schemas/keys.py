@@ -14,10 +14,24 @@ and beside the partitions:
     {scores:generation}:rebuild         hash    the rebuild under way, or the last one (streams.rebuild_state)
     {scores:generation}:rebuild-lease   string  who works on it; expires
     scores:partitions         string  how many partitions the tables have
+    scores:closings           string  which tests were closed when (JSON); for gateways to show, nothing is decided by it
     {organizations}:entries   hash    <cds> -> directory entry (JSON)
     {organizations}:version   string  grows with every change of the directory
     {organizations}:position  hash    next offset of each partition of the organizations topic
+    {releases}:entries        hash    <year>/<district>/<subject>/<report> -> release entry (JSON)
+    {releases}:version        string  grows with every change of a release state
+    {releases}:changed_ms     string  when that was (Redis time)
+    {releases}:position       hash    next offset of each partition of the releases topic
+    scores:releases           channel published after each change, with the version
+    {published}:position      hash    epoch and owner of the publisher, number of the next write, changed_ms
+    {published}:cells:<cds>   hash    <year>:<test>:<grade> -> published cell (schemas.disclosure.published)
+    {published}:changes       stream  one entry per write: which published cells changed
+    {published}:families      hash    <year>:<test>:<grade> -> what the publisher knows of all its schools (schemas.disclosure.family)
+    {revocations}:log         stream  which tokens open nothing any more (gateway.revocations)
+    {ticket:<hash>}:fresh     string  what a ticket opens, until it is redeemed; expires
+    {ticket:<hash>}:redeemed  string  the same for the reconnects of its stream; expires
     scores:imports:...        see gateway.imports
+    scores:audit:heads        hash    <chain> -> its newest entry's number and hash (JSON), each minute
 """
 
 from __future__ import annotations
@@ -33,12 +47,25 @@ Attribution = Literal["current", "tested"]  # under which school a result counts
 
 GENERATION: Final = "scores:generation"
 PARTITION_COUNT: Final = "scores:partitions"
+CLOSINGS: Final = "scores:closings"
 # In the slot of the pointer, so that one script checks them and flips it.
 REBUILD: Final = f"{{{GENERATION}}}:rebuild"
 REBUILD_LEASE: Final = f"{{{GENERATION}}}:rebuild-lease"
+AUDIT_HEADS: Final = "scores:audit:heads"
 ORGANIZATIONS: Final = "{organizations}:entries"
 ORGANIZATIONS_VERSION: Final = "{organizations}:version"
 ORGANIZATIONS_POSITION: Final = "{organizations}:position"
+REVOCATIONS: Final = "{revocations}:log"
+RELEASES: Final = "{releases}:entries"
+RELEASES_VERSION: Final = "{releases}:version"
+RELEASES_CHANGED_MS: Final = "{releases}:changed_ms"
+RELEASES_POSITION: Final = "{releases}:position"
+RELEASES_CHANNEL: Final = "scores:releases"
+# Of no generation: what has been published was seen, whatever the tables are rebuilt from.
+PUBLISHED_POSITION: Final = "{published}:position"
+PUBLISHED_CHANGES: Final = "{published}:changes"
+PUBLISHED_FAMILIES: Final = "{published}:families"
+_PUBLISHED_CELLS: Final = "{published}:cells:"
 
 # Redis stores a hash compactly (as one listpack) while it has at most 128 fields, and searches it from end to end. Ten
 # million results over 8 partitions and 32,768 buckets are 38 a bucket: short to search, and the key costs 3 bytes a result.
@@ -80,6 +107,11 @@ def keys_of(generation: Generation) -> str:
     return f"{{{generation}.*}}:*"
 
 
+def published_cells(organization: OrganizationId) -> str:
+    """The hash that holds an organization's published cells."""
+    return _PUBLISHED_CELLS + organization
+
+
 class PartitionKeys:
     """The key names of one partition of one generation."""
 
@@ -106,3 +138,19 @@ class PartitionKeys:
     def cells(self, organization: OrganizationId) -> str:
         """The hash that holds this partition's share of an organization's cells."""
         return self._cells + organization
+
+
+class TicketKeys(NamedTuple):
+    """Key names of one ticket, by the hexadecimal SHA-256 of it; Redis never sees the ticket."""
+
+    digest: str
+
+    @property
+    def fresh(self) -> str:
+        """Until it is redeemed."""
+        return f"{{ticket:{self.digest}}}:fresh"
+
+    @property
+    def redeemed(self) -> str:
+        """Afterwards."""
+        return f"{{ticket:{self.digest}}}:redeemed"

@@ -20,6 +20,7 @@ class Reason(StrEnum):
 
     UNKNOWN_ORGANIZATION = "unknown_organization"  # parked: retried when the directory has the school
     UNKNOWN_ASSESSMENT = "unknown_assessment"  # parked: retried when the registry has the assessment
+    CLOSED = "closed"  # parked: the test of that year is closed; retried when it is reopened
     REFUSED_ASSESSMENT = "refused_assessment"  # Initial ELPAC, or discontinued before this year
     INVALID = "invalid"  # decodes, but says something impossible
     CONTRADICTION = "contradiction"  # same version, different content: a producer's bug
@@ -37,7 +38,7 @@ class Reason(StrEnum):
         return _REMEDIES[self]
 
 
-PARKED: Final = frozenset({Reason.UNKNOWN_ORGANIZATION, Reason.UNKNOWN_ASSESSMENT})
+PARKED: Final = frozenset({Reason.UNKNOWN_ORGANIZATION, Reason.UNKNOWN_ASSESSMENT, Reason.CLOSED})
 
 _REMEDIES: Final = {
     Reason.UNKNOWN_ORGANIZATION: (
@@ -46,6 +47,10 @@ _REMEDIES: Final = {
     Reason.UNKNOWN_ASSESSMENT: (
         "Add the assessment to the registry (schemas/assessment_data), restart the workers, then "
         "`scores rejected retry`; where the id is misspelt, the producer sends it corrected."
+    ),
+    Reason.CLOSED: (
+        "The year's results of this test are final. Where they must change all the same: `scores releases reopen --year "
+        "YEAR --test TEST`, then `scores rejected retry`."
     ),
     Reason.REFUSED_ASSESSMENT: (
         "Nothing to retry: this test is never taken, or not for that year. Ask the producer not to send it."

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from enum import IntEnum, StrEnum
-from typing import Annotated, Final, Literal, NamedTuple
+from typing import Final, NamedTuple, get_args
 
-from msgspec import Meta, Struct
+import msgspec
 
+from schemas.assessment_definitions import Subject
 from schemas.assessments import Assessment
-from schemas.events import CdsCode
+from schemas.events import ReleaseEntry, decode_release
 from schemas.identifiers import OrganizationId
+
+SUBJECTS: Final[tuple[str, ...]] = get_args(Subject)
 
 
 class ReleaseState(IntEnum):
@@ -23,6 +26,11 @@ class ReleaseState(IntEnum):
     LOADING = 0
     REVIEWING = 1
     RELEASED = 2
+
+    @property
+    def word(self) -> str:
+        """As it is written: ``loading``, ``reviewing``, ``released``."""
+        return self.name.lower()
 
 
 class Report(StrEnum):
@@ -40,20 +48,40 @@ class ReleaseKey(NamedTuple):
     subject: str
     report: Report
 
-
-class ReleaseEntry(Struct, frozen=True, gc=False, kw_only=True):
-    """One entry of the releases topic: the state from now on; keyed by year, district, subject and report."""
-
-    school_year: Annotated[int, Meta(ge=2000, le=2199)]
-    district: CdsCode
-    subject: Annotated[str, Meta(min_length=1, max_length=40)]
-    report: Literal["individual", "aggregate"]
-    state: Literal["loading", "reviewing", "released"]
-
     @property
-    def key(self) -> ReleaseKey:
-        """What it is about."""
-        return ReleaseKey(self.school_year, OrganizationId(self.district), self.subject, Report(self.report))
+    def path(self) -> str:
+        """As the topic's and the table's keys have it: ``2026/19647330000000/Math/aggregate``."""
+        return f"{self.school_year}/{self.district}/{self.subject}/{self.report}"
+
+
+def state_named(name: str) -> ReleaseState:
+    """The state that ``loading``, ``reviewing`` or ``released`` names.
+
+    Raises:
+        KeyError: it names none.
+    """
+    return ReleaseState[name.upper()]
+
+
+def release_entry(key: ReleaseKey, state: ReleaseState) -> ReleaseEntry:
+    """The topic's entry that gives a key this state.
+
+    Raises:
+        msgspec.ValidationError: the key names no year, district or subject that can have one.
+    """
+    fields = key._asdict() | {"state": state.word}
+    return msgspec.convert(fields, ReleaseEntry)
+
+
+def decode_release_entry(entry: bytes) -> tuple[ReleaseKey, ReleaseState]:
+    """What a stored entry is about, and the state it gives.
+
+    Raises:
+        msgspec.MsgspecError, UnicodeDecodeError: it is no entry.
+    """
+    read = decode_release(entry)
+    key = ReleaseKey(read.school_year, OrganizationId(read.district), read.subject, Report(read.report))
+    return key, state_named(read.state)
 
 
 class Releases:
@@ -87,6 +115,10 @@ class Releases:
         """The state of one district's results."""
         return self._states.get(ReleaseKey(school_year, district, subject, report), self.unlisted)
 
+    def withholds(self, lowest: ReleaseState) -> bool:
+        """Whether anything is, or could be, in an earlier state than ``lowest``."""
+        return self.unlisted < lowest or any(state < lowest for state in self._states.values())
+
     def changed_since(self, earlier: Releases) -> set[ReleaseKey]:
         """What has another state than in an earlier version."""
         keys = self._states.keys() | earlier._states.keys()
@@ -94,6 +126,25 @@ class Releases:
 
 
 NO_RELEASES: Final = Releases({})
+
+
+def releases_from(
+    entries: Mapping[bytes, bytes], *, version: int, changed_ms: int, unlisted: ReleaseState
+) -> Releases:
+    """The release states as the table holds them.
+
+    Args:
+        entries: the whole hash ``schemas.keys.RELEASES``.
+        version: ``schemas.keys.RELEASES_VERSION``, 0 when there is none.
+        changed_ms: ``schemas.keys.RELEASES_CHANGED_MS``, 0 when there is none.
+        unlisted: the state of what has no entry; a deployment's setting.
+
+    Raises:
+        msgspec.MsgspecError, UnicodeDecodeError: something else than the stream worker has written there. Nothing may be
+            shown by it: it might say Released of what is not.
+    """
+    states = dict(map(decode_release_entry, entries.values()))
+    return Releases(states, version=version, changed_ms=changed_ms, unlisted=unlisted)
 
 
 def is_withheld_before_release(assessment: Assessment) -> bool:

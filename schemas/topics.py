@@ -7,8 +7,11 @@ from typing import Final
 
 EXAM_RESULTS: Final = "exam-results.v1"
 ORGANIZATIONS: Final = "organizations.v1"
+RELEASES: Final = "releases.v1"
+CLOSINGS: Final = "closings.v1"
 AGGREGATE_CHANGES: Final = "aggregate-changes.v1"
 REJECTED: Final = "exam-results.rejected.v1"
+AUDIT: Final = "audit.v1"
 
 _FOREVER_MS: Final = "-1"
 
@@ -40,6 +43,26 @@ def topics(result_partitions: int) -> tuple[Topic, ...]:
             },
         ),
         Topic(ORGANIZATIONS, 4, {"cleanup.policy": "compact"}),
+        # One partition: the changes of one order ("these 400 districts, now") are applied in that order, and a few
+        # thousand entries a year need no more.
+        Topic(RELEASES, 1, {"cleanup.policy": "compact"}),
+        # One partition: closings and reopenings have one order. Nothing is compacted away, because a replay must know when a
+        # test was closed in its time; and the broker's clock decides from when, so it sets the time.
+        Topic(
+            CLOSINGS,
+            1,
+            {
+                "cleanup.policy": "delete",
+                "retention.ms": _FOREVER_MS,
+                "message.timestamp.type": "LogAppendTime",
+            },
+        ),
         Topic(AGGREGATE_CHANGES, result_partitions, {"cleanup.policy": "compact"}),
         Topic(REJECTED, 4, {"cleanup.policy": "delete", "retention.ms": _FOREVER_MS}),
+        # Never compacted: a chain that lacks entries is a chain that somebody has tampered with.
+        Topic(
+            AUDIT,
+            4,
+            {"cleanup.policy": "delete", "retention.ms": _FOREVER_MS, "retention.bytes": "-1"},
+        ),
     )

@@ -35,6 +35,11 @@ class Accident(Enum):
         logging.WARNING,
         "directory rolled back, read again from the log",
     )
+    RELEASES_ROLLED_BACK = (
+        "releases_rolled_back",
+        logging.WARNING,
+        "release states rolled back, read again from the log",
+    )
     KAFKA_AWAY = ("kafka_away", logging.WARNING, "kafka does not answer, waiting")
     TABLES_ROLLED_BACK = ("tables_rolled_back", logging.WARNING, "tables rolled back")
     TABLES_LOST = ("tables_lost", logging.ERROR, "tables lost, built again from the log")

@@ -16,11 +16,15 @@ from faust.assignor import PartitionAssignor
 from faust.types import TP
 
 from schemas.assessments import load_registry
+from schemas.closings import encode_closings
 from schemas.errors import ScoreStreamError
+from schemas.keys import CLOSINGS
 from schemas.pseudonyms import Pseudonymizer
-from schemas.topics import EXAM_RESULTS, ORGANIZATIONS, REJECTED
+from schemas.topics import EXAM_RESULTS, ORGANIZATIONS, REJECTED, RELEASES
 from streams.accidents import Accidents
 from streams.clock import SystemClock
+from streams.closings import KnownClosings
+from streams.closings_topic import ClosingsTopic
 from streams.committed import committed_offsets
 from streams.connection import connect
 from streams.directory import DirectoryStore
@@ -28,12 +32,14 @@ from streams.embedded_group import UnhurriedAssignor
 from streams.fetching import Fetcher
 from streams.kafka_outage import KafkaOutage
 from streams.lanes import Lanes
-from streams.log import Log, read_organizations
+from streams.log import Log, whole_topic
 from streams.log_watch import LogWatch
 from streams.metrics import Metrics
 from streams.partitions import Batch
 from streams.reading import Reader
+from streams.reference import ReferenceStore
 from streams.rejected import RejectedTopic
+from streams.releases import RELEASE_STATES
 from streams.serving import require_serving, serving_generation
 from streams.settings import Settings
 from streams.tables import Tables
@@ -85,9 +91,15 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
     )
     results = app.topic(EXAM_RESULTS, acks=False)
     organizations = app.topic(ORGANIZATIONS, acks=False)
+    release_changes = app.topic(RELEASES, acks=False)
     rejected = app.topic(REJECTED, acks=False)
 
-    directory = DirectoryStore(redis, log.directory_identity, read_organizations(settings.kafka), accidents)
+    directory = DirectoryStore(
+        redis, log.directory_identity, whole_topic(settings.kafka, ORGANIZATIONS), accidents
+    )
+    releases = ReferenceStore(
+        RELEASE_STATES, redis, log.releases_identity, whole_topic(settings.kafka, RELEASES), accidents
+    )
     reader = Reader(
         load_registry(),
         Pseudonymizer(settings.student_key_secret.reveal()),
@@ -97,6 +109,7 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
     clock = SystemClock()
     outage = KafkaOutage(settings.kafka, settings.dependency_budget_seconds, accidents)
     log_watch = LogWatch(settings.kafka, log, outage)
+    closings = KnownClosings(ClosingsTopic(settings.kafka, outage).read_on)
     watchdog = Watchdog(
         settings.dependency_budget_seconds + settings.session_timeout_seconds + settings.stall_seconds
     )
@@ -111,6 +124,8 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
         serving=lambda: serving_generation(redis, log.partitions, settings.attribution),
         reader=reader,
         directory=directory,
+        closings=closings,
+        releases=releases,
         reject=RejectedTopic(rejected, metrics).put,
         metrics=metrics,
         log_ends=log_watch.catch_up_ends,
@@ -164,6 +179,12 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
             await directory.apply(batch)
             await directory.refresh()
 
+    @app.agent(release_changes, concurrency=1)
+    async def keep_releases(stream: Any) -> None:
+        async for batch in stream:
+            await releases.apply(batch)
+            await releases.refresh()
+
     @app.timer(1.0)  # type: ignore[untyped-decorator]  # Faust's decorator for timers has no types
     async def _report_progress() -> None:
         # While Kafka is away no end is known, and nothing can be said.
@@ -171,11 +192,18 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
         for number, offset in again.items():
             await _consumer(app).seek_back(TP(EXAM_RESULTS, number), offset)
         await directory.refresh()
+        await releases.refresh()
         if worker.positions_now():
             await require_serving(redis, accidents)
         if await worker.displaced():
             logger.info("other tables serve now, taking them over")
             await _consumer(app).begin_anew()
+
+    @app.timer(1.0)  # type: ignore[untyped-decorator]
+    async def _look_at_closings() -> None:
+        await closings.look()
+        # Whole and each second: so neither a worker that is late nor a loss in Redis matters for long.
+        await redis.set(CLOSINGS, encode_closings(closings.now))
 
     if settings.commit_seconds:
 

@@ -1,4 +1,4 @@
-"""What stands behind the topics when a worker starts: which log it is, how many partitions, and the directory so far."""
+"""What stands behind the topics when a worker starts: which log it is, how many partitions, and the small tables so far."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
 from schemas.errors import DependencyUnavailable, ScoreStreamError
-from schemas.topics import EXAM_RESULTS, ORGANIZATIONS
+from schemas.topics import CLOSINGS, EXAM_RESULTS, ORGANIZATIONS, RELEASES
 from streams.topic_reading import StoredRecord, read_topic
 
 _ANSWER_SECONDS = 5.0
 _UNNAMED = "-"
+_READ = (EXAM_RESULTS, ORGANIZATIONS, RELEASES)
 
 
 class NoTopic(ScoreStreamError):
@@ -26,11 +27,12 @@ class NoTopic(ScoreStreamError):
 class Log:
     """The log that a worker reads.
 
-    Both identities are cluster id and topic id: offsets of a topic that was deleted and created again mean something else.
+    Each identity is cluster id and topic id: offsets of a topic that was deleted and created again mean something else.
     """
 
     identity: str
     directory_identity: str
+    releases_identity: str
     partitions: int
 
     @property
@@ -70,17 +72,17 @@ def ask_for_log(admin: AdminClient, answer_seconds: float) -> Log:
         NoTopic: a topic does not exist.
     """
     metadata = admin.list_topics(timeout=answer_seconds)
-    for name in (EXAM_RESULTS, ORGANIZATIONS):
+    for name in (*_READ, CLOSINGS):
         if name not in metadata.topics or not metadata.topics[name].partitions:
             raise _no_topic(name)
     cluster = metadata.cluster_id or _UNNAMED
     try:
-        results, directory = (str(_described(admin, name).topic_id) for name in (EXAM_RESULTS, ORGANIZATIONS))
+        results, directory, releases = (str(_described(admin, name).topic_id) for name in _READ)
     except (KafkaException, TimeoutError):
         # The embedded broker cannot say; its cluster id is new at every start.
-        results = directory = _UNNAMED
+        results = directory = releases = _UNNAMED
     partitions = len(metadata.topics[EXAM_RESULTS].partitions)
-    return Log(f"{cluster}/{results}", f"{cluster}/{directory}", partitions)
+    return Log(f"{cluster}/{results}", f"{cluster}/{directory}", f"{cluster}/{releases}", partitions)
 
 
 def ask_for_results(admin: AdminClient, answer_seconds: float, known: Log) -> tuple[str, int]:
@@ -116,8 +118,8 @@ def _no_topic(name: str) -> NoTopic:
     return NoTopic(f"the topic {name} does not exist there; `scores topics create` makes it")
 
 
-def read_organizations(kafka: str) -> Callable[[Mapping[int, int]], dict[int, list[StoredRecord]]]:
-    """A function that reads the organizations topic from given offsets to its end, in no consumer group.
+def whole_topic(kafka: str, topic: str) -> Callable[[Mapping[int, int]], dict[int, list[StoredRecord]]]:
+    """A function that reads a topic from given offsets to its end, in no consumer group.
 
     Raises (when called):
         InvalidInput: there is no such topic.
@@ -126,7 +128,7 @@ def read_organizations(kafka: str) -> Callable[[Mapping[int, int]], dict[int, li
 
     def read(positions: Mapping[int, int]) -> dict[int, list[StoredRecord]]:
         found: dict[int, list[StoredRecord]] = {}
-        for record in read_topic(kafka, ORGANIZATIONS, positions):
+        for record in read_topic(kafka, topic, positions):
             found.setdefault(record.partition, []).append(record)
         return found
 

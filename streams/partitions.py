@@ -16,6 +16,7 @@ from schemas.rejections import Reason
 from schemas.shares import Share
 from streams.accidents import Accident, Accidents
 from streams.clock import Clock
+from streams.closings import KnownClosings, park_closed
 from streams.engine import CellKey, Decision, add_up, decide
 from streams.kept_shares import KeptShares
 from streams.newcomers import Newcomers
@@ -93,6 +94,7 @@ class OwnedPartition:
         reader: ReadsRecords,
         reject: Reject,
         refresh_directory: RefreshDirectory,
+        closings: KnownClosings,
         clock: Clock,
         accidents: Accidents,
     ) -> None:
@@ -105,6 +107,7 @@ class OwnedPartition:
         self._reader = reader
         self._reject = reject
         self._refresh_directory = refresh_directory
+        self._closings = closings
         self._clock = clock
         self._accidents = accidents
         empty = claim.position is None
@@ -119,7 +122,7 @@ class OwnedPartition:
     async def apply(self, batch: Batch) -> Decision | None:
         """Apply a batch; None when all of it was applied before.
 
-        1. Leave out what is already applied. 2. Read and decide. 3. Rejected records reach their topic and are
+        1. Leave out what is already applied. 2. Read, park what came while its test was closed, and decide. 3. Rejected records reach their topic and are
         acknowledged. 4. One script writes rows, shares, notice and position. The order of 3 and 4 is the guarantee
         that nothing vanishes: a crash in between rejects the same records once more, with the same coordinates.
 
@@ -136,7 +139,11 @@ class OwnedPartition:
             raise PositionMoved(
                 f"{batch.topic}/{batch.partition} stands at {position}, but the next batch starts at {batch.start}"
             )
+        closings = await self._closings.up_to(batch.records[-1].timestamp)
         incoming, rejected = await self._read(batch)
+        if closings:
+            incoming, parked = park_closed(incoming, closings)
+            rejected += parked
         decision = decide(incoming, await self._stored_rows(incoming))
         decision.rejected[:0] = rejected
         if decision.rejected:

@@ -22,6 +22,7 @@ from schemas.errors import InvalidInput
 from schemas.keys import PartitionKeys
 from schemas.rejections import Reason
 from schemas.topics import EXAM_RESULTS, REJECTED
+from streams.closings import KnownClosings
 from streams.connection import RedisClient
 from streams.reading import Incoming, Reader, Record, Rejection
 from streams.tables import Change, Claim, Tables
@@ -85,10 +86,19 @@ class SecondReading:
     Args:
         reader: under the rule of the new generation.
         before: under the rule of the serving one.
+        closings: a result that came while its test was closed is read here, and then parked again.
         park: puts rejected records of a partition into the rejected topic.
     """
 
-    def __init__(self, number: int, reader: Reader, before: Reader, first: FirstPass, park: Park) -> None:
+    def __init__(
+        self,
+        number: int,
+        reader: Reader,
+        before: Reader,
+        first: FirstPass,
+        park: Park,
+        closings: KnownClosings,
+    ) -> None:
         self.rejected: Counter[Reason] = Counter()
         self.newly_rejected = 0
         self.newly_taken = 0
@@ -100,13 +110,15 @@ class SecondReading:
         self._before = before
         self._first = first
         self._park = park
+        self._closings = closings
 
     def read(self, record: Record) -> Incoming | Rejection:
         """As ``Reader.read``."""
         result = self._reader.read(record)
         if isinstance(result, Incoming):
             self._taken += 1
-            if self._first.rejected(self._number, record):
+            closed = self._closings.now.closed_since(result.fields[0], record.timestamp) is not None
+            if not closed and self._first.rejected(self._number, record):
                 self.newly_taken += 1
                 self.to_note.add(result.unit)
         return result

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from redis.commands.core import AsyncScript
 
 from schemas.aggregates import CellField
-from schemas.changes import encode_changes
+from schemas.changes import encode_changes, notices_kept
 from schemas.errors import AppliedAlready, BatchTooLarge, Fenced, LogReplaced, PositionMoved, ScoreStreamError
 from schemas.identifiers import OrganizationId
 from schemas.keys import PartitionKeys
@@ -23,12 +23,6 @@ from schemas.shares import Share, stored_share
 from streams.connection import RedisClient
 from streams.engine import CellKey
 from streams.rows import Row
-
-# Notices older than a thousand batches help nobody: a reader that far behind reads the cells anew. A replay's notices are
-# long, and only so many bytes of them are worth keeping.
-CHANGES_KEPT: Final = 1_000
-_CHANGES_KEPT_BYTES: Final = 2_000_000
-_CHANGES_KEPT_AT_LEAST: Final = 20
 
 # A script of so many arguments takes some 20 ms, and everybody waits for it. (Servers before 7.0 take a million at most.)
 LARGEST_ARGUMENTS: Final = 50_000
@@ -139,7 +133,7 @@ class Tables:
             change.next_position,
             change.complete_ms,
             changes,
-            _notices_kept(len(changes)),
+            notices_kept(len(changes)),
             len(change.rows),
             *chain.from_iterable(change.rows.items()),
         ]
@@ -192,10 +186,6 @@ class Tables:
             fields += some
         values = await self._read(keys=list(by_hash), args=arguments)
         return list(zip(fields, values, strict=True))
-
-
-def _notices_kept(size: int) -> int:
-    return max(_CHANGES_KEPT_AT_LEAST, min(CHANGES_KEPT, _CHANGES_KEPT_BYTES // max(1, size)))
 
 
 def load_script(redis: RedisClient, name: str) -> AsyncScript:

@@ -16,9 +16,10 @@ from faust.types import TP
 from schemas.errors import AggregateUnderflow, Fenced, PositionMoved, TablesLost
 from schemas.identifiers import PartitionId
 from schemas.keys import Attribution, Generation, PartitionKeys, how_made
-from schemas.topics import EXAM_RESULTS, ORGANIZATIONS
+from schemas.topics import EXAM_RESULTS, ORGANIZATIONS, RELEASES
 from streams.accidents import Accident, Accidents
 from streams.clock import Clock
+from streams.closings import KnownClosings
 from streams.metrics import Metrics
 from streams.partitions import Batch, OwnedPartition
 from streams.reading import Reader, Rejection
@@ -31,8 +32,8 @@ _SETBACKS = 5
 _SETBACK_SECONDS = 0.05  # doubled with each setback in a row, so 3 s in all
 
 
-class OrganizationDirectory(Protocol):
-    """The directory as the worker uses it; ``streams.directory.DirectoryStore`` is it."""
+class ReferenceTable(Protocol):
+    """The directory, or the release states, as the worker uses them; ``streams.reference.ReferenceStore`` is it."""
 
     async def catch_up(self) -> None: ...
     async def refresh(self) -> bool: ...
@@ -47,6 +48,8 @@ class Worker:
         serving: the generation to write.
         reader: from records to events.
         directory: the organizations.
+        closings: which tests were closed when.
+        releases: the release states, which the worker only keeps; None when another process does.
         reject: puts rejected records of a partition into their topic, and returns when they are acknowledged.
         log_ends: the end of the log of each of some partitions.
         committed: what Kafka remembers of those of some partitions that were applied before.
@@ -58,17 +61,21 @@ class Worker:
         tables: PartitionTables,
         serving: Callable[[], Awaitable[Generation]],
         reader: Reader,
-        directory: OrganizationDirectory,
+        directory: ReferenceTable,
+        closings: KnownClosings,
         reject: Callable[[Sequence[Rejection], int], Awaitable[None]],
         metrics: Metrics,
         log_ends: Callable[[Collection[int]], Awaitable[Mapping[int, int]]],
         clock: Clock,
         committed: Callable[[Collection[int]], Awaitable[Mapping[int, int]]] | None = None,
+        releases: ReferenceTable | None = None,
     ) -> None:
         self._tables = tables
         self._serving = serving
         self._reader = reader
         self._directory = directory
+        self._closings = closings
+        self._kept = {ORGANIZATIONS: directory} | ({RELEASES: releases} if releases is not None else {})
         self._reject = reject
         self._metrics = metrics
         self._log_ends = log_ends
@@ -88,19 +95,21 @@ class Worker:
         Called on every assignment, so also after every rebalance; a claim fences whoever had the partition.
         """
         if not self._started:
-            await self._directory.catch_up()
+            for table in self._kept.values():
+                await table.catch_up()
             self._started = True
-        await self._directory.refresh()
+        for table in self._kept.values():
+            await table.refresh()
         generation = await self._serving()
         ends = await self._log_ends([tp.partition for tp in assigned if tp.topic == EXAM_RESULTS])
-        organizations = await self._directory.positions()
+        kept = {topic: await table.positions() for topic, table in self._kept.items()}
         # Batches that still wait are of the assignment before; they come again from the positions that we are about to get.
         self._owned = {}
         owned: dict[int, OwnedPartition] = {}
         positions: dict[TP, int | None] = {}
         for tp in sorted(assigned):
-            if tp.topic == ORGANIZATIONS:
-                positions[tp] = organizations.get(tp.partition)
+            if tp.topic in kept:
+                positions[tp] = kept[tp.topic].get(tp.partition)
             if tp.topic != EXAM_RESULTS:
                 continue
             partition = await self._claim(generation, tp.partition, ends.get(tp.partition, 0))
@@ -275,6 +284,7 @@ class Worker:
             reader=self._reader.under(how_made(generation).attribution),
             reject=reject,
             refresh_directory=self._directory.refresh,
+            closings=self._closings,
             clock=self._clock,
             accidents=self._accidents,
         )

@@ -6,34 +6,36 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway.directory import OrganizationList
 from gateway.hub import Hub
-from gateway.images import Renderer
 from gateway.lines import Chunk, Holder
 from gateway.metrics import Metrics
-from gateway.permissions import Grant
+from gateway.permissions import Grant, Permission, Rights, VisibilityClass
 from gateway.roles import BUILT_IN_ROLES, READER_ROLE
 from gateway.stream import Stream, StreamLimits
 from gateway.subscriptions import DEFAULT_LIMITS, SubscriptionRequest
-from gateway.tables import MergedCell, Notices, Serving
+from gateway.tables import PUBLISHED_NOTICES, MergedCell, NoticeKeys, Notices, Serving
 from gateway.tokens import Principal
 from gateway.wheel import Wheel
 from schemas.aggregates import Cell, CellField, cell_field, contribution, levels_code
 from schemas.assessments import load_registry
 from schemas.changes import encode_changes
+from schemas.disclosure.published import PublishedCell
 from schemas.events import OrganizationEntry
-from schemas.identifiers import OrganizationId
-from schemas.keys import Generation, PartitionKeys
+from schemas.identifiers import STATE, OrganizationId, ancestry
+from schemas.keys import Generation
+from schemas.releases import ReleaseKey, Releases, ReleaseState, Report
 
 DISTRICT = OrganizationId("19990010000000")
 SCHOOL = OrganizationId("19990010000101")
 SECOND_SCHOOL = OrganizationId("19990010000102")
 NEW_SCHOOL = OrganizationId("19990010000103")
 EMPTY_DISTRICT = OrganizationId("19990020000000")
+COUNTY = OrganizationId("19000000000000")
 
 ELA = cell_field(2026, "ELA-SUM", "03")
 MATH = cell_field(2026, "MATH-SUM", "03")
@@ -67,8 +69,13 @@ class FakeTables:
         self.incomplete = False
         self.lost = False
         self.fault: Exception | None = None
+        self.published: dict[OrganizationId, dict[CellField, PublishedCell]] = {}
+        self.states: Releases | None = Releases({}, version=1, unlisted=ReleaseState.RELEASED)
+        self.read_states: list[Releases] = []  # that the gateway was told, the latest last
         self._log: list[bytes] = []
+        self._published_log: list[bytes] = []
         self._noticed = asyncio.Event()
+        self._published_noticed = asyncio.Event()
 
     def apply(
         self,
@@ -89,14 +96,66 @@ class FakeTables:
         self.notice(organization, name)
         return cell.version
 
+    def score(self, school: OrganizationId, name: CellField = ELA, *, results: int = 1) -> None:
+        """Some more unscored results of a school: in its cell and in those of all above, as a worker does."""
+        self.now_ms += 10
+        chain = ancestry(school)
+        for organization in chain:
+            known = self.cells.setdefault(organization, {}).get(name)
+            cell = Cell()
+            if known is not None:
+                cell.merge(known.cell)
+            cell.merge(unscored(results))
+            cell.version += 1
+            self.cells[organization][name] = MergedCell(self.now_ms, cell)
+        self._log.append(encode_changes({organization: [name] for organization in chain}))
+        self.wake()
+
+    def release(self, *keys: tuple[int, OrganizationId, str], state: ReleaseState) -> None:
+        """Give districts' aggregates a release state; nobody is told."""
+        assert self.states is not None
+        self.now_ms += 10
+        states = dict(self.states)
+        states |= {
+            ReleaseKey(year, district, subject, Report.AGGREGATE): state for year, district, subject in keys
+        }
+        self.set_states(states, self.states.unlisted)
+
+    def set_states(self, states: dict[ReleaseKey, ReleaseState], unlisted: ReleaseState) -> None:
+        """All release states."""
+        version = self.states.version + 1 if self.states is not None else 1
+        self.states = Releases(states, version=version, changed_ms=self.now_ms, unlisted=unlisted)
+
+    def publish(self, organization: OrganizationId, name: CellField, cell: Cell | None) -> None:
+        """Publish a cell, or that it is suppressed."""
+        self.now_ms += 10
+        held = self.published.setdefault(organization, {})
+        version = held[name].version + 1 if name in held else 1
+        held[name] = PublishedCell(version, self.now_ms, cell)
+        self._notice_published(organization, name)
+
+    def take_back(self, organization: OrganizationId, name: CellField) -> None:
+        """Publish a cell no longer."""
+        self.now_ms += 10
+        del self.published[organization][name]
+        self._notice_published(organization, name)
+
     def notice(self, organization: OrganizationId, *names: CellField) -> None:
         """Say that cells changed."""
         self._log.append(encode_changes({organization: names}))
-        self._noticed.set()
+        self.wake()
 
     def wake(self) -> None:
-        """Let the reader of notices look again."""
+        """Let the readers of notices look again."""
         self._noticed.set()
+        self._published_noticed.set()
+
+    async def releases(self, known: Releases | None) -> Releases | None:
+        """The release states."""
+        if self.states is None or (known is not None and self.states.version <= known.version):
+            return known
+        self.read_states.append(self.states)
+        return self.states
 
     async def serving(self) -> Serving | None:
         """What is served."""
@@ -123,37 +182,76 @@ class FakeTables:
     ) -> list[dict[CellField, MergedCell]]:
         """The named cells."""
         found = [
-            {name: self.cells[organization][name] for name in fields if name in self.cells[organization]}
+            {name: held[name] for name in fields if name in held}
             for organization, fields in names
+            for held in (self.cells.get(organization, {}),)
         ]
         await self.ticks_go_on.wait()
         self._fail()
         return found
 
-    async def read_notices(self, keys: PartitionKeys, last: bytes | None) -> Notices:
+    async def read_published(
+        self, organizations: Sequence[OrganizationId]
+    ) -> list[dict[CellField, PublishedCell]]:
+        """Every published cell of some organizations."""
+        found = [dict(self.published.get(organization, {})) for organization in organizations]
+        await self.whole_reads_go_on.wait()
+        self._fail()
+        return found
+
+    async def read_published_cells(
+        self, names: Sequence[tuple[OrganizationId, Sequence[CellField]]]
+    ) -> list[dict[CellField, PublishedCell]]:
+        """The named published cells."""
+        found = [
+            {name: held[name] for name in fields if name in held}
+            for organization, fields in names
+            for held in (self.published.get(organization, {}),)
+        ]
+        await self.ticks_go_on.wait()
+        self._fail()
+        return found
+
+    async def read_notices(self, keys: NoticeKeys, last: bytes | None) -> Notices:
         """What was noticed since."""
         self.now_ms += 1
         self._fail()
-        start = len(self._log) if last is None else int(last)
-        gap, self.lost = self.lost, False
+        exact = keys is not PUBLISHED_NOTICES
+        log = self._log if exact else self._published_log
+        start = len(log) if last is None else int(last)
+        gap = exact and self.lost
+        if exact:
+            self.lost = False
         return Notices(
             read_ms=self.now_ms,
-            complete_ms=self.now_ms,
+            complete_ms=self.now_ms if exact else None,
             gap=gap,
-            last=b"%d" % len(self._log),
-            packed=self._log[start:],
+            last=b"%d" % len(log),
+            packed=log[start:],
             more=False,
-            incomplete=self.incomplete,
+            incomplete=self.incomplete if exact else True,  # as for a partition that nobody has claimed
         )
 
-    async def wait_for_notice(self, keys: PartitionKeys, last: bytes, seconds: float) -> None:
+    async def wait_for_notice(self, keys: NoticeKeys, last: bytes, seconds: float) -> None:
         """Return when there is something."""
-        await self._noticed.wait()
-        self._noticed.clear()
+        noticed = self._published_noticed if keys is PUBLISHED_NOTICES else self._noticed
+        await noticed.wait()
+        noticed.clear()
+
+    def _notice_published(self, organization: OrganizationId, name: CellField) -> None:
+        self._published_log.append(encode_changes({organization: [name]}))
+        self.wake()
 
     def _fail(self) -> None:
         if self.fault is not None:
             raise self.fault
+
+
+def unscored(results: int) -> Cell:
+    """So many results without scores, made quickly."""
+    cell = Cell()
+    cell.totals = results
+    return cell
 
 
 class FakeLine:
@@ -172,6 +270,10 @@ class FakeLine:
         self.writes.append(chunk.raw)
         if self.full:
             self._holder.paused()
+
+    def unsent(self) -> bool:
+        """Whether the client has not read all."""
+        return self.full
 
     def end(self) -> None:
         """The end of the answer."""
@@ -213,6 +315,22 @@ def principal(*organizations: OrganizationId, seconds: float = 3_600) -> Princip
     return Principal("somebody", grants, expires, "token", BUILT_IN_ROLES.rights(grants))
 
 
+_PERMISSIONS = {
+    VisibilityClass.EXACT_LOADING: {Permission.INDIVIDUAL_PII_READ, Permission.TEST_DATA_LOADING_READ},
+    VisibilityClass.EXACT_REVIEWING: {Permission.INDIVIDUAL_PII_READ, Permission.TEST_DATA_REVIEWING_READ},
+    VisibilityClass.EXACT_RELEASED: {Permission.INDIVIDUAL_PII_READ},
+    VisibilityClass.MASKED: set(),
+}
+
+
+def viewer(visibility: VisibilityClass, organization: OrganizationId = STATE) -> Principal:
+    """Somebody who sees an organization, and all below it, as this class does."""
+    held = {Permission.CUSTOM_AGGREGATE_READ, *_PERMISSIONS[visibility]}
+    rights = Rights({permission: frozenset({organization}) for permission in held})
+    assert rights.visibility(organization) is visibility
+    return replace(principal(organization), rights=rights)
+
+
 @dataclass
 class World:
     """A running hub over fake tables, with a clock that a test moves."""
@@ -226,8 +344,15 @@ class World:
 
     def stream(self, *topics: str, who: Principal | None = None, **more: Any) -> tuple[Stream, FakeLine]:
         """An open stream, and its line; ``more`` is what Stream takes, and tests, grades, years."""
+        stream = self.new_stream(*topics, who=who, **more)
+        line = FakeLine(stream)
+        stream.start(line)
+        return stream, line
+
+    def new_stream(self, *topics: str, who: Principal | None = None, **more: Any) -> Stream:
+        """A stream that has not begun."""
         narrowed = {name: more.pop(name) for name in ("tests", "grades", "years") if name in more}
-        stream = Stream(
+        return Stream(
             hub=self.hub,
             subscription=SubscriptionRequest(topics, **narrowed).subscription(DEFAULT_LIMITS),
             principal=who or principal(),
@@ -237,9 +362,12 @@ class World:
             left=self.left.append,
             **more,
         )
-        line = FakeLine(stream)
-        stream.start(line)
-        return stream, line
+
+    async def know_releases(self) -> None:
+        """Let the hub read the release states as they are, and everything settle."""
+        self.hub.look()
+        await until(lambda: self.hub.releases is self.tables.states)
+        await settled()
 
     async def turn(self, seconds: float) -> None:
         """Let time pass for the streams."""
@@ -257,7 +385,7 @@ async def world(*, progress_seconds: float = 60.0) -> AsyncIterator[World]:
     tables, metrics = FakeTables(), Metrics()
     hub = Hub(
         tables,  # type: ignore[arg-type]  # a fake of what reads Redis
-        Renderer(load_registry().at),
+        load_registry().at,
         metrics,
         tick_seconds=0,
         progress_seconds=progress_seconds,
@@ -270,13 +398,15 @@ async def world(*, progress_seconds: float = 60.0) -> AsyncIterator[World]:
         await settled()
         yield made
     finally:
+        if running.done():
+            running.result()  # a hub that has stopped explains whatever went wrong
         running.cancel()
         await asyncio.wait({running})
 
 
-async def until(condition: Any) -> Any:
+async def until(condition: Any, seconds: float = 5.0) -> Any:
     """What the condition returns as soon as it is true; lets everything else run meanwhile."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(seconds):
         while True:
             found = condition()
             if found:

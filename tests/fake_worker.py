@@ -10,17 +10,26 @@ from typing import Any, Final
 import redis
 from redis.typing import EncodableT
 
-from schemas.aggregates import CellField, Contribution, cell_field, contribution, levels_code
+from schemas.aggregates import Cell, CellField, Contribution, cell_field, contribution, levels_code
 from schemas.changes import CHANGES_FIELD, encode_changes
+from schemas.disclosure.published import PublishedCell, pack_published
+from schemas.events import encode_event
 from schemas.identifiers import OrganizationId, PartitionId, ancestry
 from schemas.keys import (
     GENERATION,
     ORGANIZATIONS,
     ORGANIZATIONS_VERSION,
     PARTITION_COUNT,
+    PUBLISHED_CHANGES,
+    RELEASES,
+    RELEASES_CHANGED_MS,
+    RELEASES_CHANNEL,
+    RELEASES_VERSION,
     Generation,
     PartitionKeys,
+    published_cells,
 )
+from schemas.releases import ReleaseKey, ReleaseState, release_entry
 from schemas.shares import Share
 
 # Cells, position and notice in one step, all with the same server time.
@@ -53,12 +62,14 @@ class FakeWorker:
         self.partitions = partitions
         self.generation = Generation(generation)
         self._changes_kept = changes_kept
+        self._published = 0
         self._cells: dict[tuple[int, OrganizationId, CellField], Share] = {}
 
     def serve(self) -> None:
         """Make this generation the one that is served."""
         self.complete(int(time.time() * 1000))
         self.redis.set(PARTITION_COUNT, self.partitions)
+        self.redis.set(RELEASES_VERSION, 1, nx=True)  # read from their topic, which was empty
         self.redis.set(GENERATION, self.generation)
 
     def list_organizations(self, entries: Iterable[dict[str, Any]]) -> None:
@@ -66,6 +77,26 @@ class FakeWorker:
         for entry in entries:
             self.redis.hset(ORGANIZATIONS, entry["cds"], json.dumps(entry))
         self.redis.incr(ORGANIZATIONS_VERSION)
+
+    def release(self, key: ReleaseKey, state: ReleaseState) -> None:
+        """Give a district's results a release state, and let the gateways hear of it."""
+        now_ms = int(time.time() * 1000)
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.hset(RELEASES, key.path, encode_event(release_entry(key, state)))
+            pipe.incr(RELEASES_VERSION)
+            pipe.set(RELEASES_CHANGED_MS, now_ms)
+            version = pipe.execute()[1]
+        self.redis.publish(RELEASES_CHANNEL, version)
+
+    def publish(self, organization: str, field: CellField, cell: Cell | None) -> None:
+        """Publish a cell, or that it is suppressed, as the publisher does."""
+        key = published_cells(OrganizationId(organization))
+        self._published += 1
+        packed = pack_published(PublishedCell(self._published, int(time.time() * 1000), cell))
+        with self.redis.pipeline(transaction=True) as pipe:
+            pipe.hset(key, field, packed)
+            pipe.xadd(PUBLISHED_CHANGES, {CHANGES_FIELD: encode_changes({organization: [field]})})
+            pipe.execute()
 
     def complete(self, milliseconds: int) -> None:
         """Say that everything produced before this time is applied."""

@@ -21,6 +21,7 @@ from schemas.pseudonyms import Pseudonymizer
 from schemas.topics import EXAM_RESULTS
 from streams.accidents import Accident, Accidents
 from streams.clock import SystemClock
+from streams.closings import never_closed
 from streams.connection import RedisClient, connect
 from streams.metrics import Metrics
 from streams.partitions import Batch
@@ -91,6 +92,7 @@ class LoneWorker:
             serving=self._serving,
             reader=Reader(log.registry, Pseudonymizer(SECRET.encode()), frozenset(log.schools).__contains__),
             directory=_Directory(),
+            closings=never_closed(),
             reject=self._reject,
             metrics=metrics,
             log_ends=self._log_ends,

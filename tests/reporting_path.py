@@ -25,6 +25,7 @@ from schemas.keys import GENERATION, Attribution, Generation, PartitionKeys
 from schemas.shares import stored_cell
 from schemas.topics import EXAM_RESULTS
 from streams.clock import SystemClock
+from streams.closings import never_closed
 from streams.metrics import Metrics
 from streams.partitions import Batch
 from streams.reading import Reader, Rejection
@@ -130,6 +131,7 @@ class ReportingPath:
                 serving=lambda: serving_generation(client, len(self._log), self._attribution),
                 reader=Reader(registry(), PSEUDONYMIZER, self._schools.__contains__, self._attribution),
                 directory=_Directory(),
+                closings=never_closed(),
                 reject=self._reject,
                 metrics=Metrics(),
                 log_ends=self._log_ends,

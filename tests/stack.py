@@ -26,9 +26,9 @@ from cli.stack.redis_server import EmbeddedRedis
 from cli.stored_cells import stored_cells
 from cli.verify import counted_cells
 from gateway.development_issuer import DevelopmentIssuer
+from gateway.issuers import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from gateway.permissions import Grant
 from gateway.roles import IMPORT_ROLE, READER_ROLE
-from gateway.settings import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from schemas.assessments import load_registry
 from schemas.identifiers import STATE, PartitionId
 from schemas.keys import GENERATION, Generation, PartitionKeys
@@ -53,6 +53,7 @@ def process_environment(kafka: str, redis_url: str, **more: str) -> dict[str, st
         "SCORES_KAFKA": kafka,
         "SCORES_REDIS_URL": redis_url,
         "SCORES_STUDENT_KEY_SECRET": SECRET,
+        "SCORES_UNLISTED_RELEASE_STATE": "released",  # what is withheld has tests of its own
         "SCORES_SESSION_TIMEOUT_SECONDS": "6",
         "SCORES_FETCH_WAIT_MS": "20",
         "SCORES_COMMIT_SECONDS": "0",
@@ -115,7 +116,11 @@ def running_stack_processes(kafka: str, redis_url: str, folder: Path) -> Iterato
 
 def loader_token(folder: Path) -> str:
     """A token of that stack that may import and see everything."""
-    grants = [Grant(IMPORT_ROLE, STATE), Grant(READER_ROLE, STATE)]
+    return stack_token(folder, Grant(IMPORT_ROLE, STATE), Grant(READER_ROLE, STATE))
+
+
+def stack_token(folder: Path, *grants: Grant) -> str:
+    """A token of that stack with these grants."""
     return _issuer(folder).issue("tests", grants, timedelta(hours=1))
 
 

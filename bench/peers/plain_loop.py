@@ -26,10 +26,11 @@ from schemas.pseudonyms import Pseudonymizer
 from schemas.topics import EXAM_RESULTS, ORGANIZATIONS, REJECTED
 from streams.accidents import Accidents
 from streams.clock import SystemClock
+from streams.closings import never_closed
 from streams.connection import connect
 from streams.directory import DirectoryStore
 from streams.fetching import FetchedRecord
-from streams.log import describe_log, read_organizations
+from streams.log import describe_log, whole_topic
 from streams.metrics import Metrics
 from streams.partitions import Batch
 from streams.reading import Reader, Rejection
@@ -56,7 +57,7 @@ class PlainLoop:
         self._loop = asyncio.new_event_loop()
         redis = connect(settings.redis_url, settings.dependency_budget_seconds, accidents)
         self._directory = DirectoryStore(
-            redis, log.directory_identity, read_organizations(settings.kafka), accidents
+            redis, log.directory_identity, whole_topic(settings.kafka, ORGANIZATIONS), accidents
         )
         self._producer = Producer({"bootstrap.servers": settings.kafka, "enable.idempotence": True})
         self._consumer = Consumer(
@@ -81,6 +82,7 @@ class PlainLoop:
                 settings.attribution,
             ),
             directory=self._directory,
+            closings=never_closed(),
             reject=self._reject,
             metrics=metrics,
             log_ends=self._log_ends,

@@ -15,12 +15,15 @@ from cli.rebuild.tables import LogLimits, ServingLimits, partition_keys
 from gateway.kafka import KafkaPublisher, OutgoingRecord
 from schemas.assessments import load_registry
 from schemas.errors import AggregateUnderflow, Fenced, PositionMoved, RebuildStopped
-from schemas.keys import ORGANIZATIONS_POSITION, how_made
+from schemas.keys import ORGANIZATIONS_POSITION, RELEASES_POSITION, how_made
 from schemas.pseudonyms import Pseudonymizer
-from schemas.topics import EXAM_RESULTS, REJECTED
+from schemas.topics import EXAM_RESULTS, ORGANIZATIONS, REJECTED
 from streams.clock import SystemClock
+from streams.closings import KnownClosings
+from streams.closings_topic import ClosingsTopic
 from streams.directory import DirectoryStore
-from streams.log import read_organizations
+from streams.kafka_outage import KafkaOutage
+from streams.log import whole_topic
 from streams.partitions import OwnedPartition
 from streams.reading import Reader, Rejection
 from streams.rebuild_filling import Filling, Limits
@@ -34,6 +37,7 @@ _LOOK_SECONDS: Final = 0.1
 _NEAR: Final = 4_000  # events behind, at which comparing may begin
 _SILENCE_SECONDS: Final = 5.0  # without a record, though the log goes on: what is left of it are no records
 _SETTLE_SECONDS: Final = 5.0  # before the flip, to be as far as the serving tables
+_OUTAGE_SECONDS: Final = 60.0  # so long it waits for the closings topic
 _RATE_SHARE: Final = 0.1  # of the latest look in the rate that is shown
 
 
@@ -60,8 +64,8 @@ class Replacement:
         bounds = await run.fetcher.bounds((EXAM_RESULTS, number) for number in range(run.log.partitions))
         starts = {number: start for (_, number), (start, _) in bounds.items()}
         ends = {number: end for (_, number), (_, end) in bounds.items()}
-        async with _publishing(run.addresses.kafka) as park:
-            tables = await self._claim(starts, ends, park)
+        async with _publishing(run.addresses.kafka) as park, _closings(run) as closings:
+            tables = await self._claim(starts, ends, park, closings)
             limits: Limits = LogLimits(run.fetcher, run.log.partitions)
             if run.plan.follow:
                 limits = ServingLimits(run.redis, self._old, starts)
@@ -84,13 +88,18 @@ class Replacement:
         if not run.outcome.flipped:
             await run.state.save(phase=Phase.DIFFERS, word="it differs from what serves, and does not serve")
 
-    async def _claim(self, starts: Mapping[int, int], ends: Mapping[int, int], park: Park) -> NotingTables:
+    async def _claim(
+        self, starts: Mapping[int, int], ends: Mapping[int, int], park: Park, closings: KnownClosings
+    ) -> NotingTables:
         run = self._run
         clock = SystemClock()
         if run.plan.rebuild.new_log:
-            await self._forget_the_old_directory_log()
+            await self._forget_the_old_logs()
         directory = DirectoryStore(
-            run.redis, run.log.directory_identity, read_organizations(run.addresses.kafka), run.accidents
+            run.redis,
+            run.log.directory_identity,
+            whole_topic(run.addresses.kafka, ORGANIZATIONS),
+            run.accidents,
         )
         await directory.catch_up()
         first = FirstPass(run.addresses.kafka)
@@ -103,7 +112,8 @@ class Replacement:
         )
         before = reader.under(how_made(run.plan.rebuild.beside).attribution)
         self._readings = [
-            SecondReading(number, reader, before, first, park) for number in range(run.log.partitions)
+            SecondReading(number, reader, before, first, park, closings)
+            for number in range(run.log.partitions)
         ]
         by_name = {keys.position: reading for keys, reading in zip(self._new, self._readings, strict=True)}
         tables = NotingTables(run.redis, run.holder, run.log.identity, by_name)
@@ -117,17 +127,23 @@ class Replacement:
                 reader=reading,
                 reject=reading.reject,
                 refresh_directory=directory.refresh,
+                closings=closings,
                 clock=clock,
                 accidents=run.accidents,
             )
             owned.start = starts[number]
         return tables
 
-    async def _forget_the_old_directory_log(self) -> None:
-        stored: Any = await self._run.redis.hget(ORGANIZATIONS_POSITION, "log")
-        if stored is not None and stored.decode() != self._run.log.directory_identity:
-            # The entries stay, and are written over from the new topic.
-            await self._run.redis.delete(ORGANIZATIONS_POSITION)
+    async def _forget_the_old_logs(self) -> None:
+        log = self._run.log
+        for position, identity in (
+            (ORGANIZATIONS_POSITION, log.directory_identity),
+            (RELEASES_POSITION, log.releases_identity),
+        ):
+            stored: Any = await self._run.redis.hget(position, "log")
+            if stored is not None and stored.decode() != identity:
+                # The entries stay, and are written over from the new topic.
+                await self._run.redis.delete(position)
 
     async def _fill(self, filling: Filling) -> None:
         try:
@@ -245,3 +261,15 @@ async def _publishing(kafka: str) -> AsyncIterator[Park]:
         yield park
     finally:
         await asyncio.to_thread(publisher.close)
+
+
+@asynccontextmanager
+async def _closings(run: Context) -> AsyncIterator[KnownClosings]:
+    """The same closings that the workers go by."""
+    topic = ClosingsTopic(
+        run.addresses.kafka, KafkaOutage(run.addresses.kafka, _OUTAGE_SECONDS, run.accidents)
+    )
+    try:
+        yield KnownClosings(topic.read_on)
+    finally:
+        await topic.close()

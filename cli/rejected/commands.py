@@ -104,7 +104,7 @@ def retry(
 
     What would only be rejected again is left alone and named. Repeating a retry changes nothing.
     """
-    from cli.rejected.judging import stored_rules, student_key_secret, worker_judge
+    from cli.rejected.judging import judge_of_now, student_key_secret
     from cli.rejected.retrying import retry_rejected
     from cli.rejected.selection import selection
 
@@ -122,8 +122,7 @@ def retry(
     judge = None
     if not force:
         secret = student_key_secret(state, os.environ)
-        directory, attribution = stored_rules(state.address(redis, "redis_url", "--redis URL"))
-        judge = worker_judge(directory.is_school, secret, attribution)
+        judge = judge_of_now(broker, state.address(redis, "redis_url", "--redis URL"), secret)
     raise typer.Exit(retry_rejected(broker, wanted, judge, dry_run=dry_run, as_json=as_json))
 
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import msgspec
 from rich.console import Console
 from rich.text import Text
 
+from cli.private_file import private_output
 from cli.rejected.records import RejectedRecord
 from cli.rejected.selection import Selection
 from cli.rejected.topic import read_index, read_places
-from schemas.errors import InvalidInput
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -34,7 +29,7 @@ def export_rejected(kafka: str, wanted: Selection, output: Path | None) -> int:
     """
     rows = dict(read_index(kafka, quiet=False).select(wanted))
     written = 0
-    with _standard_output() if output is None else _whole_file(output) as out:
+    with private_output(output) as out:
         for reference, record in read_places(kafka, rows, "Exporting", quiet=False):
             out.write(_encode(exported(reference, record)) + b"\n")
             written += 1
@@ -65,28 +60,3 @@ def _bytes(name: str, content: bytes | None) -> dict[str, str | None]:
         return {name: content.decode()}
     except UnicodeDecodeError:
         return {f"{name}_base64": b64encode(content).decode()}
-
-
-@contextmanager
-def _standard_output() -> Iterator[BinaryIO]:
-    yield sys.stdout.buffer
-    sys.stdout.flush()
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[BinaryIO]:
-    try:
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    except OSError as error:
-        raise InvalidInput(f"'{path}' cannot be written: {error.strerror}") from error
-    try:
-        with os.fdopen(descriptor, "wb") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).replace(path)
-    except OSError as error:
-        raise InvalidInput(f"'{path}' cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(FileNotFoundError):
-            Path(name).unlink()

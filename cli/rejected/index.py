@@ -106,6 +106,8 @@ class Index:
 def covers(wanted: Selection, reference: str, row: Row) -> bool:
     """Whether the selection means this row, retried or not."""
     origin = coordinates_of(reference)
+    if wanted.waits_for is not None and row.waits_for != wanted.waits_for:
+        return False
     return wanted.covers(
         reference=reference,
         reason=row.reason,

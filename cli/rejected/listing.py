@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -22,16 +23,18 @@ from cli.rejected.selection import Selection
 from cli.rejected.topic import read_index
 from cli.stored_cells import stored_cells
 from schemas.assessments import Registry, load_registry
+from schemas.closings import Closings, fold
 from schemas.errors import DependencyUnavailable, UnknownAssessment
 from schemas.organizations import Directory
 from schemas.rejections import Reason
+from streams.closings_topic import read_changes
 
 _WAITING_SHOWN: Final = 10  # organizations and assessments of one reason, those that hold up most first
 _WIDE: Final = 200  # columns of a table in a file, which has no right edge
 _NARROW: Final = 120  # in fewer the assessment is left to the detail
 _FOREIGN: Final = "Not a rejection of ours: somebody else writes to the rejected topic. Find out who."
 
-# Whether a parked reason's organization or assessment is known by now; None where that cannot be told.
+# Whether a parked reason's organization or assessment is known, or its test open, by now; None where that cannot be told.
 Known = Callable[[str, str], bool | None]
 
 
@@ -60,7 +63,8 @@ def list_rejected(kafka: str, wanted: Selection, redis_url: str | None, *, limit
     if redis_url is not None and Reason.UNKNOWN_ORGANIZATION in summary.reasons:
         with suppress(DependencyUnavailable), stored_cells(redis_url) as stored:
             directory = stored.directory()
-    known = _known(directory, load_registry())
+    closings = fold(read_changes(kafka)) if Reason.CLOSED in summary.reasons else Closings()
+    known = _known(directory, load_registry(), closings, time.time_ns() // 1_000_000)
     if as_json:
         _print_json(summary, newest, known)
     else:
@@ -81,8 +85,12 @@ def summarize(rows: Iterable[Row]) -> Summary:
     return summary
 
 
-def _known(directory: Directory | None, registry: Registry) -> Known:
+def _known(directory: Directory | None, registry: Registry, closings: Closings, now_ms: int) -> Known:
+    closed = {str(about) for about, _ in closings if closings.closed_since(about.field, now_ms) is not None}
+
     def known(reason: str, name: str) -> bool | None:
+        if reason == Reason.CLOSED:
+            return name not in closed
         if reason == Reason.UNKNOWN_ORGANIZATION:
             return directory.is_school(name) if directory is not None else None
         try:
@@ -145,8 +153,11 @@ def _summary_table(summary: Summary, known: Known) -> Table:
 
 
 def _waiting(reason: str, name: str, known: Known) -> str:
+    by_now = known(reason, name)
+    if reason == Reason.CLOSED:
+        return f"test {name}: {'reopened by now, retry' if by_now else 'still closed'}"
     what = "organization" if reason == Reason.UNKNOWN_ORGANIZATION else "assessment"
-    told = {True: ": known by now, retry", False: ": still unknown", None: ""}[known(reason, name)]
+    told = {True: ": known by now, retry", False: ": still unknown", None: ""}[by_now]
     return f"{what} {name}{told}"
 
 

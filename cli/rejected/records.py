@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from schemas import rejections
+from schemas.closings import closed_test_in
 from schemas.events import from_microseconds, microseconds
 from schemas.rejections import Coordinates, Reason, original_headers
 from schemas.topics import EXAM_RESULTS, REJECTED
@@ -124,7 +125,9 @@ def subject(value: bytes | None) -> Subject:
 
 
 def waits_for(reason: str, detail: str, about: Subject) -> str | None:
-    """The organization or assessment that must become known; None for what waiting cannot help."""
+    """The organization or assessment that must become known, or the closed test; None for what waiting cannot help."""
+    if reason == Reason.CLOSED:
+        return closed_test_in(detail)
     if reason == Reason.UNKNOWN_ASSESSMENT:
         return about.assessment
     if reason != Reason.UNKNOWN_ORGANIZATION:

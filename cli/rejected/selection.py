@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Final
+from datetime import datetime
 
+from cli.moments import moment_ms
 from cli.rejected.records import UNNAMED
 from schemas.errors import InvalidInput
-from schemas.events import microseconds
 from schemas.identifiers import OrganizationLevel, level_of, organization_id
 from schemas.rejections import Reason, coordinates_of
-
-_AGO: Final = re.compile(r"(\d{1,6})\s*([smhd])")
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +23,7 @@ class Selection:
     school: str | None = None  # only records whose body names it
     references: frozenset[str] = frozenset()
     retried: bool = False  # those that were retried, too
+    waits_for: str | None = None  # only what waits for this school, assessment or test
 
     def covers(
         self,
@@ -65,7 +61,7 @@ def selection(
     """
     return Selection(
         frozenset(map(_reason, reasons)),
-        _since_ms(since, now) if since else 0,
+        moment_ms("--since", since, now) if since else 0,
         partition,
         _school(school) if school else None,
         frozenset(coordinates_of(reference).reference for reference in references),
@@ -86,20 +82,3 @@ def _school(text: str) -> str:
     if level_of(code) is not OrganizationLevel.SCHOOL:
         raise InvalidInput(f"{code} is a {level_of(code)}; --school expects the code of a school")
     return code
-
-
-def _since_ms(text: str, now: datetime) -> int:
-    ago = _AGO.fullmatch(text.strip().lower())
-    if ago is not None:
-        moment = now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-    else:
-        try:
-            moment = datetime.fromisoformat(text.strip())
-        except ValueError:
-            raise InvalidInput(
-                f"--since is '{text[:40]}'; expected a time such as 2026-05-02T08:00Z or 2026-05-02, or how long ago: "
-                "30m, 12h, 7d"
-            ) from None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=UTC)
-    return microseconds(moment) // 1000

@@ -114,7 +114,10 @@ class LiveResults:
         return self._state.organization(cds)
 
     def cell(self, cds: str, year: int, test: str, grade: str) -> Figures | None:
-        """One cell, such as ``("19990010000101", 2026, "ELA-SUM", "03")``; None when it has no results."""
+        """One cell, such as ``("19990010000101", 2026, "ELA-SUM", "03")``; None when it has no results.
+
+        One that is ``suppressed`` has results, and not a single figure.
+        """
         return self._state.cell(cds, year, test, grade)
 
     @property

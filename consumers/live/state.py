@@ -18,7 +18,7 @@ _Cells = dict[CellName, Figures]
 
 @dataclass(frozen=True, slots=True)
 class Organization:
-    """One organization as it is now; ``cells`` has those with results."""
+    """One organization as it is now; ``cells`` has those with results, and those of which nothing may be said."""
 
     id: OrganizationId
     name: str
@@ -112,7 +112,7 @@ class LiveState:
         held = self._organizations.get(OrganizationId(cds))
         if held is None:
             return None
-        shown = {name: cell for name, cell in held.cells.items() if cell.results}
+        shown = {name: cell for name, cell in held.cells.items() if cell.shown}
         return Organization(OrganizationId(cds), held.name, held.level, MappingProxyType(shown))
 
     def cell(self, cds: str, year: int, test: str, grade: str) -> Figures | None:
@@ -211,4 +211,4 @@ def _name(cell: Figures) -> CellName:
 
 
 def _shown(cell: Figures | None) -> Figures | None:
-    return cell if cell is not None and cell.results else None
+    return cell if cell is not None and cell.shown else None

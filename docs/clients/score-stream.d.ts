@@ -27,7 +27,12 @@ export interface ClaimFigures {
   levels: LevelFigure[];
 }
 
-/** One cell of an organization; its name is (`school_year`, `test`, `grade`). Null is not 0: without scores there is no mean. */
+/**
+ * One cell of an organization; its name is (`school_year`, `test`, `grade`). Null is not 0: without scores there is no mean.
+ *
+ * Whoever may not see the individual results of all its students gets it after disclosure control: `results` equals
+ * `with_scores`; `under_appeal`, `standard_error` and the quartiles are null; `levels`, `mean` or a claim may be missing.
+ */
 export interface Cell {
   test: string;
   test_name: string;
@@ -35,10 +40,10 @@ export interface Cell {
   school_year: number;
   grade: Grade;
   /** Students with a live result, scored or not; 0 only in a patch, and then the cell is gone. */
-  results: number;
+  results: number | null;
   /** Of those, with an overall score and level that count. */
-  with_scores: number;
-  under_appeal: number;
+  with_scores: number | null;
+  under_appeal: number | null;
   /** A whole scale point. */
   mean: number | null;
   /** Of the mean; null below two scores. */
@@ -51,6 +56,8 @@ export interface Cell {
   /** Grows with every change of the cell. */
   version: number;
   changed: Timestamp;
+  /** There are results, of so few students that nothing is said of them: show `*`. All figures are null, all lists empty. */
+  suppressed?: true;
 }
 
 /** All cells of one organization; those without results are left out. */
@@ -76,7 +83,7 @@ export interface Subscribed {
   dropped?: OrganizationId[];
 }
 
-/** Replaces all that you have of the organizations it names. */
+/** Replaces all that you have of the organizations it names; versions may begin anew. */
 export interface Put {
   preliminary: true;
   /** Older results are still missing. */
@@ -117,7 +124,7 @@ export type Bye =
 
 export type ReconnectReason = "max_age" | "draining" | "not_ready" | "too_many_streams" | "overloaded";
 
-export type FinalReason = "token_expired";
+export type FinalReason = "token_expired" | "revoked" | "forbidden";
 
 export type ByeReason = ReconnectReason | FinalReason;
 

@@ -7,13 +7,15 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.audit.notes import Notes
+from gateway.auditing import NoAudit
 from gateway.imports.bodies import BodyRoom
 from gateway.imports.documents import (
     JSON,
@@ -33,12 +35,14 @@ from gateway.permissions import Permission
 from gateway.problems import RETRY_AFTER_SECONDS, problem, problem_response
 from gateway.roles import IMPORT_ROLE
 from gateway.tokens import Principal, TokenRefused
+from schemas.audit import AuditKind
 from schemas.errors import DependencyUnavailable, InvalidInput
 from schemas.identifiers import STATE
 
 logger = logging.getLogger(__name__)
 
 _LONGEST_BATCH: Final = 200
+_IDS_NOTED: Final = 50  # of one request, in its audit entry
 
 
 # Who the request's Authorization header stands for; None when it has none. A cookie must not do: what it carries is sent
@@ -47,20 +51,24 @@ Authenticate = Callable[[Request], Principal | None]
 
 
 def import_routes(
-    service: ImportService, authenticate: Authenticate, settings: ImportSettings
+    service: ImportService, authenticate: Authenticate, settings: ImportSettings, notes: Notes | None = None
 ) -> list[Route]:
-    """The routes, for the application to mount."""
-    endpoint = _Endpoint(service, authenticate, settings)
+    """The routes, for the application to mount; without ``notes`` nothing is noted."""
+    notes = notes or Notes(NoAudit())
+    endpoint = _Endpoint(service, authenticate, settings, notes)
     return [
-        Route(IMPORTS_PATH, _answering(endpoint.submit), methods=["POST"]),
-        Route(IMPORTS_PATH, _answering(endpoint.batch), methods=["GET"]),
-        Route(IMPORTS_PATH + "/{import_id}", _answering(endpoint.find), methods=["GET"]),
+        Route(IMPORTS_PATH, _answering(endpoint.submit, notes), methods=["POST"]),
+        Route(IMPORTS_PATH, _answering(endpoint.batch, notes), methods=["GET"]),
+        Route(IMPORTS_PATH + "/{import_id}", _answering(endpoint.find, notes), methods=["GET"]),
     ]
 
 
 class _Endpoint:
-    def __init__(self, service: ImportService, authenticate: Authenticate, settings: ImportSettings) -> None:
+    def __init__(
+        self, service: ImportService, authenticate: Authenticate, settings: ImportSettings, notes: Notes
+    ) -> None:
         self._service = service
+        self._notes = notes
         self._authenticate = authenticate
         self._settings = settings
         self._room = BodyRoom(settings)
@@ -75,6 +83,7 @@ class _Endpoint:
             body = await self._room.read(request, reservation)
             documents, many = await asyncio.to_thread(_split, body, kind, boundary, filename, most)
             submissions = await self._service.submit(documents, caller.subject, batch)
+        self._notes.read(request, caller, AuditKind.IMPORTED, report="individual", **_outcome(submissions))
         content = await asyncio.to_thread(_answer, submissions, many)
         return _json(content, HTTPStatus.ACCEPTED)
 
@@ -87,6 +96,14 @@ class _Endpoint:
                 "There is no such import, or it is not yours; imports are kept for "
                 f"{self._settings.keep_days} days.",
             )
+        self._notes.read(
+            request,
+            caller,
+            AuditKind.IMPORT_READ,
+            report="individual",
+            outcome=record.status.name,
+            detail=record.id,
+        )
         return _json(msgspec.json.encode(shown(record)), HTTPStatus.OK)
 
     async def batch(self, request: Request) -> Response:
@@ -113,6 +130,7 @@ class _Endpoint:
 
 def _answering(
     handler: Callable[[Request], Awaitable[Response]],
+    notes: Notes,
 ) -> Callable[[Request], Awaitable[Response]]:
     """The handler, with what only imports raise turned into answers; the rest is answered as everywhere."""
 
@@ -121,6 +139,8 @@ def _answering(
         try:
             return await handler(request)
         except Problem as error:
+            if error.status is HTTPStatus.FORBIDDEN:
+                notes.refused(request, error.status, "forbidden")
             return problem(error.status, error.detail, error.headers)
         except TooManyDocuments as error:
             return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _sentence(error))
@@ -132,7 +152,10 @@ def _answering(
                 f"send it again in {RETRY_AFTER_SECONDS} s.",
                 {"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
-        except (InvalidInput, TokenRefused) as error:
+        except TokenRefused as error:
+            notes.refused(request, HTTPStatus.UNAUTHORIZED, error.reason)
+            return problem_response(error)
+        except InvalidInput as error:
             return problem_response(error)
 
     return answer
@@ -182,6 +205,17 @@ def _answer(submissions: list[Submission], many: bool) -> bytes:
     if not many:
         return msgspec.json.encode(imports[0])
     return msgspec.json.encode({"imports": imports, "summary": summary(tally(submissions))})
+
+
+def _outcome(submissions: list[Submission]) -> dict[str, Any]:
+    """What became of an import, for the audit: counts, and the ids of as many as an entry holds."""
+    counts = tally(submissions)
+    ids = [submission.record.id for submission in submissions[:_IDS_NOTED]]
+    more = len(submissions) - len(ids)
+    return {
+        "outcome": ", ".join(f"{name} {number}" for name, number in sorted(counts.items())),
+        "detail": " ".join(ids) + (f" and {more} more" if more else ""),
+    }
 
 
 def _json(content: bytes, status: HTTPStatus) -> Response:

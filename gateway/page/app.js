@@ -1,6 +1,6 @@
 // Signs in, follows the stream of one school and its district, and keeps the page up to date.
 
-import { Card, TestTable, make, number, score, time } from "./drawing.js";
+import { Card, HELD_BACK, TestTable, heldBack, make, number, score, time } from "./drawing.js";
 import { Picker } from "./picker.js";
 import { Results, gradeName } from "./results.js";
 
@@ -158,7 +158,8 @@ function follow() {
   on("bye", (message) => {
     if (!message.reconnect) {
       source.close();
-      askForToken("Your session has ended.");
+      const ends = { revoked: "Your access has been withdrawn.", forbidden: "You may no longer see these results." };
+      askForToken(ends[message.reason] ?? "Your session has ended.");
     }
   });
   source.onerror = async () => {
@@ -273,7 +274,9 @@ function speak(cell) {
   }
   page.spoken = Date.now();
   at("spoken").textContent = cell
-    ? `${at("chosen").textContent}: ${number(cell.with_scores)} students with scores, mean ${score(cell.mean)}, preliminary.`
+    ? cell.suppressed
+      ? `${at("chosen").textContent}: ${HELD_BACK}`
+      : `${at("chosen").textContent}: ${number(cell.with_scores)} students with scores, mean ${score(cell.mean)}, preliminary.`
     : `${at("chosen").textContent}: no results yet.`;
 }
 
@@ -288,8 +291,8 @@ function log(changes) {
         {},
         make("time", { text: time(after.changed), datetime: after.changed }),
         make("span", { class: "what", text: `${after.test_name}, ${gradeName(after.grade)}` }),
-        make("span", { text: difference("with scores", number(before?.with_scores ?? 0), number(after.with_scores)) }),
-        make("span", { text: difference("mean", score(before?.mean), score(after.mean)) }),
+        make("span", { text: difference("with scores", before ? heldBack(before, number(before.with_scores)) : "0", heldBack(after, number(after.with_scores))) }),
+        make("span", { text: difference("mean", heldBack(before, score(before?.mean)), heldBack(after, score(after.mean))) }),
       ),
     );
   }

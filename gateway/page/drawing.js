@@ -10,6 +10,9 @@ export const number = (value) => (value === null || value === undefined ? "–" 
 // Scale scores are written without separators, and halves (of a median) with their half.
 export const score = (value) => (value === null || value === undefined ? "–" : String(value));
 export const percent = (value) => (value === null || value === undefined ? "–" : `${tenth.format(value)}%`);
+// Of few students, in what everybody may see, nothing is said; that is not the same as having no results.
+export const HELD_BACK = "Held back: so few students that figures would tell about single ones.";
+export const heldBack = (cell, text) => (cell?.suppressed ? "*" : text);
 export const time = (text) => clock.format(new Date(text));
 
 export function make(tag, options = {}, ...children) {
@@ -25,6 +28,7 @@ export function make(tag, options = {}, ...children) {
 
 // Puts a text in, and lights the element up when it was another one before.
 export function show(element, text, flash = true) {
+  element.title = text === "*" ? HELD_BACK : "";
   if (element.textContent === text) return;
   const first = element.textContent === "";
   element.textContent = text;
@@ -101,15 +105,19 @@ export class Card {
     this.none.hidden = Boolean(cell);
     this.body.hidden = this.more.hidden = !cell;
     if (!cell) return;
-    show(this.#fields.mean, score(cell.mean), flash);
-    show(this.#fields.median, score(cell.median), flash);
-    show(this.#fields.scored, number(cell.with_scores), flash);
+    show(this.#fields.mean, heldBack(cell, score(cell.mean)), flash);
+    show(this.#fields.median, heldBack(cell, score(cell.median)), flash);
+    show(this.#fields.scored, heldBack(cell, number(cell.with_scores)), flash);
     this.#bar.update(cell.levels);
     this.#drawLevels(cell.levels, flash);
     this.#drawClaims(cell.claims);
     const half = cell.first_quartile === null ? "" : `The middle half scored ${score(cell.first_quartile)} to ${score(cell.third_quartile)}. `;
     const error = cell.standard_error === null ? "" : `Standard error of the mean ${tenth.format(cell.standard_error)}. `;
     const appeal = cell.under_appeal ? `, ${number(cell.under_appeal)} under appeal` : "";
+    if (cell.suppressed) {
+      this.more.textContent = HELD_BACK;
+      return;
+    }
     const results = `${number(cell.results)} ${cell.results === 1 ? "result" : "results"}${appeal}. `;
     this.more.textContent = `${half}${error}${results}Last change ${time(cell.changed)}.`;
   }
@@ -199,8 +207,8 @@ export class TestTable {
     if (!found) return;
     found.sides.forEach((side, index) => {
       const cell = cells[index];
-      show(side.scored, cell ? number(cell.with_scores) : "–", flash);
-      show(side.mean, score(cell?.mean), flash);
+      show(side.scored, heldBack(cell, number(cell?.with_scores)), flash);
+      show(side.mean, heldBack(cell, score(cell?.mean)), flash);
       side.bar.update(cell?.levels ?? []);
     });
   }

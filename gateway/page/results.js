@@ -14,6 +14,8 @@ const rank = ({ subject, test }) => SUBJECTS.indexOf(subject) * 2 + (/^CAA|ALT|I
 // version can come twice, a store that went back to an older state.
 const isLater = (cell, known) => !known || cell.version > known.version || cell.changed > known.changed;
 
+const isShown = (cell) => cell.suppressed || cell.results > 0;
+
 export class Results {
   #organizations = new Map(); // id -> {name, level, cells: Map(key -> cell)}
 
@@ -44,10 +46,10 @@ export class Results {
     return this.#organizations.get(id)?.name ?? id;
   }
 
-  // A cell whose last result has moved away is there with 0 results, and is shown as none.
+  // A cell whose last result has moved away is there with 0 results, and is shown as none. A suppressed one has no count.
   cell(id, key) {
     const cell = this.#organizations.get(id)?.cells.get(key);
-    return cell && cell.results > 0 ? cell : undefined;
+    return cell && isShown(cell) ? cell : undefined;
   }
 
   years(ids) {
@@ -65,10 +67,13 @@ export class Results {
           test: cell.test,
           name: cell.test_name,
           subject: cell.subject,
-          levels: cell.levels.map((level) => level.name),
+          levels: [],
           grades: new Map(),
         });
       }
+      const { levels } = tests.get(cell.test);
+      // Where figures are held back, a cell may come without levels.
+      if (levels.length === 0) levels.push(...cell.levels.map((level) => level.name));
       tests.get(cell.test).grades.set(cell.grade, keyOf(cell));
     }
     return [...tests.values()]
@@ -80,6 +85,6 @@ export class Results {
   }
 
   #all(ids) {
-    return ids.flatMap((id) => [...(this.#organizations.get(id)?.cells.values() ?? [])].filter((cell) => cell.results > 0));
+    return ids.flatMap((id) => [...(this.#organizations.get(id)?.cells.values() ?? [])].filter(isShown));
   }
 }

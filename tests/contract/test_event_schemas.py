@@ -18,12 +18,16 @@ from schemas.events import (
     EVENT_TYPES,
     EXAM_RESULT_TYPE,
     ClaimScore,
+    ClosingEntry,
     ExamResult,
     OrganizationEntry,
+    ReleaseEntry,
     Subgroups,
     cloud_event_headers,
+    decode_closing,
     decode_exam_result,
     decode_organization,
+    decode_release,
     encode_event,
 )
 from schemas.json_schema import json_schema
@@ -72,12 +76,19 @@ RESET = ExamResult(
     status_date=datetime(2026, 5, 2, 8, tzinfo=UTC),
     sequence=42,
 )
+RELEASE = ReleaseEntry(
+    school_year=2026, district="99700010000000", subject="Math", report="aggregate", state="reviewing"
+)
 SCHOOL = OrganizationEntry(
     cds="99700012222222",
     name="Piñon Hills – Larkspur Élementary",
     kind="school",
     charter="direct",
     active=False,
+)
+
+CLOSING = ClosingEntry(
+    school_year=2026, test="ELA-SUM", change="closed", at=datetime(2026, 9, 1, tzinfo=UTC), by="registrar"
 )
 
 
@@ -102,10 +113,12 @@ def test_the_schema_of_an_event_is_the_published_one(event_type: str) -> None:
         ("exam-result.full.json", EXAM_RESULT),
         ("exam-result.reset.json", RESET),
         ("organization.json", SCHOOL),
+        ("release.json", RELEASE),
+        ("closing.json", CLOSING),
     ],
 )
 def test_an_event_is_encoded_byte_for_byte_as_published(
-    name: str, event: ExamResult | OrganizationEntry
+    name: str, event: ExamResult | OrganizationEntry | ReleaseEntry | ClosingEntry
 ) -> None:
     compare(name, encode_event(event) + b"\n")
 
@@ -114,6 +127,8 @@ def test_published_events_are_read_back_as_they_were() -> None:
     assert decode_exam_result((GOLDEN / "exam-result.full.json").read_bytes()) == EXAM_RESULT
     assert decode_exam_result((GOLDEN / "exam-result.reset.json").read_bytes()) == RESET
     assert decode_organization((GOLDEN / "organization.json").read_bytes()) == SCHOOL
+    assert decode_release((GOLDEN / "release.json").read_bytes()) == RELEASE
+    assert decode_closing((GOLDEN / "closing.json").read_bytes()) == CLOSING
 
 
 def test_the_full_example_leaves_out_no_field() -> None:

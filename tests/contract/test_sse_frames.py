@@ -26,12 +26,12 @@ from gateway.frames import (
 )
 from gateway.images import CellImage, Renderer, patch_fragment, shown_cells, whole_fragment
 from gateway.lines import Chunk, Line
-from gateway.permissions import VisibilityClass
 from gateway.stream import Stream
 from gateway.streaming_response import StreamingResponse
 from gateway.tables import MergedCell
 from schemas.aggregates import Cell, CellField, cell_field, contribution, levels_code
 from schemas.assessments import Assessment, Claim
+from schemas.disclosure.published import PublishedCell
 from schemas.errors import UnknownAssessment
 from schemas.identifiers import Grade, OrganizationId, TestCode
 from schemas.keys import Generation
@@ -81,8 +81,8 @@ def emptied() -> Cell:
 def cells() -> dict[CellField, CellImage]:
     renderer = Renderer(assessment)
     return {
-        ELA: renderer.image(ELA, MergedCell(NOON, ela()), VisibilityClass.EXACT_RELEASED),
-        MATH: renderer.image(MATH, MergedCell(NOON + 7, emptied()), VisibilityClass.EXACT_RELEASED),
+        ELA: renderer.image(ELA, MergedCell(NOON, ela())),
+        MATH: renderer.image(MATH, MergedCell(NOON + 7, emptied())),
     }
 
 
@@ -107,6 +107,24 @@ def put_without_results() -> bytes:
 def patch(*, stale: bool = False) -> bytes:
     fragments = [patch_fragment(SCHOOL, cells()), patch_fragment(DISTRICT, {ELA: cells()[ELA]})]
     return patch_frame(fragments, cursor(456), stale=stale)
+
+
+def masked_cells() -> dict[CellField, CellImage]:
+    renderer = Renderer(assessment)
+    published = Cell()
+    for level, reading, students in ((3, 2, 9), (2, 1, 5)):
+        published.apply_all([contribution(2450, levels_code([level, reading]))] * students)
+    return {
+        ELA: renderer.masked_image(ELA, PublishedCell(3, NOON, published)),
+        MATH: renderer.masked_image(MATH, PublishedCell(1, NOON + 7, None)),
+    }
+
+
+def masked(*, changed: bool) -> bytes:
+    summary = OrganizationSummary(SCHOOL, "Cañon Elementary", "school")
+    if changed:
+        return patch_frame([patch_fragment(SCHOOL, masked_cells())], cursor(456), stale=False)
+    return put_frame([whole_fragment(summary, shown_cells(masked_cells()))], cursor(123), stale=False)
 
 
 def subscribed(described: dict[str, object], organizations: int, *dropped: OrganizationId) -> bytes:
@@ -135,6 +153,8 @@ FRAMES: dict[str, Callable[[], bytes]] = {
     "put-changed": lambda: put(mark="3f0c9a41d2"),
     "patch": patch,
     "patch-stale": lambda: patch(stale=True),
+    "put-masked": lambda: masked(changed=False),
+    "patch-masked": lambda: masked(changed=True),
     "progress": lambda: progress_frame(NOON, NOON + 500, live=True),
     "progress-away": lambda: progress_frame(None, NOON, live=False),
     "progress-stale": lambda: progress_frame(None, NOON + 500, live=True, stale=True),
@@ -165,7 +185,7 @@ def test_figures_of_a_test_that_this_registry_does_not_have_keep_their_numbers()
     def unknown(school_year: int, test: TestCode, grade: Grade) -> Assessment:
         raise UnknownAssessment(f"no {test}")
 
-    image = Renderer(unknown).image(ELA, MergedCell(NOON, ela()), VisibilityClass.EXACT_RELEASED)
+    image = Renderer(unknown).image(ELA, MergedCell(NOON, ela()))
     assert b'"test_name":"ELA-SUM"' in image.encoded
     assert b'{"level":2,"name":"Level 2","count":1,"percent":33.3}' in image.encoded
 

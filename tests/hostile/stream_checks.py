@@ -23,10 +23,11 @@ from gateway.permissions import Grant
 from gateway.problems import problem_response
 from gateway.roles import BUILT_IN_ROLES, READER_ROLE
 from gateway.service import Gateway
+from gateway.sse import CloseReason
 from gateway.stream import StreamLimits
 from gateway.stream_routes import stream_routes
 from gateway.subscriptions import Subscription, SubscriptionLimits, SubscriptionRequest
-from gateway.tokens import Principal
+from gateway.tokens import Principal, TokenRefused
 from hostile.inputs import Input
 from hostile.sound import schools
 from hostile.stream_mutations import OPEN_STREAM
@@ -35,7 +36,7 @@ from schemas.errors import ScoreStreamError
 from schemas.events import OrganizationEntry
 from schemas.identifiers import OrganizationId, district_of
 
-_ANSWERS: Final = frozenset({200, 202, 400, 403, 404, 406, 413, 415, 503})
+_ANSWERS: Final = frozenset({200, 202, 400, 401, 403, 404, 406, 413, 415, 503})
 _LONGEST_DETAIL: Final = 700
 _LIMITS: Final = SubscriptionLimits()
 
@@ -150,11 +151,24 @@ class _OpenStream:
     def subject(self) -> str:
         return self.principal.subject
 
+    def close(self, reason: CloseReason) -> None:
+        pass
+
+    def reassess(self, principal: Principal) -> None:
+        pass
+
     def change(self, subscription: Subscription) -> None:
         self.told = subscription
 
     def renew(self, principal: Principal) -> None:
         pass
+
+
+class _NoTickets:
+    """Nobody was given a ticket."""
+
+    async def redeem(self, ticket: str, *, address: str, reconnecting: bool) -> Any:
+        raise TokenRefused("ticket", "There is no such ticket.")
 
 
 def _application(reader: Principal, stream: _OpenStream, organizations: OrganizationList) -> Starlette:
@@ -166,7 +180,7 @@ def _application(reader: Principal, stream: _OpenStream, organizations: Organiza
     commands = Commands(
         cast(Any, None),
         node,
-        partial(carry_out, connections, _LIMITS),
+        partial(carry_out, connections, _LIMITS, lambda holder: holder.principal(BUILT_IN_ROLES)),
         answer_seconds=0.0,
     )
     settings = SimpleNamespace(subscriptions=_LIMITS, streams=StreamLimits())
@@ -178,6 +192,8 @@ def _application(reader: Principal, stream: _OpenStream, organizations: Organiza
         metrics=Metrics(),
         connections=connections,
         commands=commands,
+        revocations=cast(Any, None),
+        tickets=cast(Any, _NoTickets()),
     )
 
     async def refuse(request: object, error: Exception) -> Any:

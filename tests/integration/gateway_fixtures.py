@@ -22,9 +22,9 @@ import redis
 from cli.stack.ports import free_port
 from cli.stack.redis_server import bundled_binary, server_command
 from gateway.development_issuer import DevelopmentIssuer
+from gateway.issuers import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from gateway.permissions import Grant
 from gateway.roles import READER_ROLE
-from gateway.settings import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from schemas.identifiers import OrganizationId
 
 COUNTY = "19000000000000"
@@ -120,7 +120,9 @@ class GatewayProcess:
             "SCORES_GATEWAY_PORT": str(self.port),
             "SCORES_JWKS_FILE": str(self.issuer.jwks_file),
             "SCORES_PROGRESS_SECONDS": "0.2",
+            "SCORES_AUDIT_DIR": str(folder / "audit"),
             "SCORES_STUDENT_KEY_SECRET": "only for tests, nothing is secret",
+            "SCORES_UNLISTED_RELEASE_STATE": "released",
             **settings,
         }
         self.process: subprocess.Popen[str] | None = None

@@ -73,7 +73,7 @@ def test_the_page_trades_its_token_for_a_cookie_that_scripts_cannot_read(gateway
         with stream(client, TOPIC) as reader:
             reader.until("put")
         session = client.get("/v1/session").json()
-        assert session["grants"] == [{"role": "CUSTOM_AGGREGATE_REPORTER", "org": DISTRICT}]
+        assert session["grants"] == [{"role": "PII", "org": DISTRICT}]
 
 
 def test_behind_https_the_cookie_travels_by_https_only(gateway: GatewayProcess) -> None:

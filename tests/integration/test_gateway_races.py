@@ -23,7 +23,6 @@ from integration.gateway_fixtures import (
 )
 
 from gateway.hub import Hub
-from gateway.images import Renderer
 from gateway.lines import Chunk
 from gateway.metrics import Metrics
 from gateway.permissions import Grant
@@ -36,6 +35,7 @@ from gateway.tables import Tables
 from gateway.tokens import Principal
 from schemas.assessments import load_registry
 from schemas.identifiers import OrganizationId
+from schemas.releases import ReleaseState
 
 pytestmark = pytest.mark.anyio
 
@@ -53,8 +53,8 @@ def redis() -> Iterator[RedisServer]:
 @asynccontextmanager
 async def running_hub(url: str, metrics: Metrics) -> AsyncIterator[tuple[Hub, Tables]]:
     client = connect(url)
-    tables = Tables(client)
-    hub = Hub(tables, Renderer(load_registry().at), metrics, tick_seconds=0.005, progress_seconds=0.05)
+    tables = Tables(client, unlisted=ReleaseState.RELEASED)
+    hub = Hub(tables, load_registry().at, metrics, tick_seconds=0.005, progress_seconds=0.05)
     following = asyncio.create_task(hub.run())
     try:
         while hub.cursor is None:
@@ -123,6 +123,9 @@ class DawdlingLine:
             asyncio.get_running_loop().call_later(
                 self._chance.choice((0, 0, 0, 0.001, 0.03)), self.stream.resumed
             )
+
+    def unsent(self) -> bool:
+        return False
 
     def end(self) -> None:
         raise AssertionError("the stream ended")

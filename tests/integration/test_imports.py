@@ -43,7 +43,7 @@ from gateway.imports.settings import ImportSettings
 from gateway.imports.store import RedisImportStore
 from gateway.kafka import KafkaPublisher
 from gateway.permissions import Grant
-from gateway.roles import IMPORT_ROLE
+from gateway.roles import BUILT_IN_ROLES, IMPORT_ROLE
 from gateway.tokens import Principal
 from schemas.errors import DependencyUnavailable, InvalidInput
 from schemas.events import ExamResult, OrganizationEntry, decode_exam_result, encode_event
@@ -54,7 +54,13 @@ from schemas.topics import EXAM_RESULTS, REJECTED
 PATH = "/v1/exams/imports"
 XML = {"content-type": "application/xml"}
 PARTITIONS = 4
-VENDOR = Principal("vendor", (Grant(IMPORT_ROLE, STATE),), datetime.max.replace(tzinfo=UTC), "a token")
+VENDOR = Principal(
+    "vendor",
+    (Grant(IMPORT_ROLE, STATE),),
+    datetime.max.replace(tzinfo=UTC),
+    "a token",
+    BUILT_IN_ROLES.rights((Grant(IMPORT_ROLE, STATE),)),
+)
 
 
 def authenticate(request: Request) -> Principal | None:

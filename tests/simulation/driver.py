@@ -11,18 +11,22 @@ from typing import Final, Literal
 
 from faust.types import TP
 
+from schemas import closings
 from schemas.aggregates import CellField
 from schemas.errors import Fenced, TablesLost
+from schemas.events import ClosingEntry
 from schemas.identifiers import OrganizationId, PartitionId
 from schemas.keys import Generation, PartitionKeys
 from schemas.shares import Share
 from schemas.topics import EXAM_RESULTS
 from simulation.backends import Backend
 from simulation.cast import LATE_SCHOOL, SCHOOLS, cast
+from simulation.closing import was_closed
 from simulation.history import Event, Fact
 from simulation.log import FakeLog, LogRecord
 from simulation.node import shared_metrics
 from simulation.oracle import NOTHING, CellName, counted, differences, recount, stored_exams
+from streams.closings import KnownClosings
 from streams.engine import CellKey
 from streams.partitions import Batch
 from streams.reading import Reader, Rejection
@@ -48,6 +52,7 @@ class Driver:
     def __init__(self, backend: Backend, *, partitions: int, workers: int) -> None:
         self.backend = backend
         self.log = FakeLog(partitions, Random(0), "cluster/topic")
+        self.changes: list[closings.Change] = []  # the closings topic
         self.rejected: dict[tuple[int, int], bytes] = {}
         self.processes = [Process(self) for _ in range(workers)]
         self.clock = _Clock()
@@ -55,6 +60,10 @@ class Driver:
     def produce(self, event: Event) -> LogRecord:
         """Append an event to its partition."""
         return self.log.append(event, self.clock.now_ms())
+
+    def change_closing(self, entry: ClosingEntry) -> None:
+        """Append to the closings topic."""
+        self.changes.append(closings.Change(entry, self.clock.now_ms()))
 
     async def assign(self, number: int, partitions: Iterable[int]) -> None:
         """A worker is assigned these partitions; the others are not told."""
@@ -77,7 +86,9 @@ class Driver:
             expected = recount(
                 record.fact
                 for record in records
-                if record.fact.reason is None and (number, record.offset) not in parked
+                if record.fact.reason is None
+                and (number, record.offset) not in parked
+                and not was_closed(self.changes, record)
             )
             units, cells = _names(record.fact for record in partition.records)
             rows = await tables.read_rows(keys, units)
@@ -115,6 +126,10 @@ class Driver:
             newest: dict[tuple[str, bytes], Fact] = {}
             for record in partition.records:
                 fact = record.fact
+                if was_closed(self.changes, record):
+                    if self.rejected.get((number, record.offset)) != record.value:
+                        raise Mismatch(f"{number}:{record.offset} came while its test was closed: {fact}")
+                    continue
                 known = newest.get((fact.student, fact.exam))
                 contradicts = known is not None and known.version == fact.version and known != fact
                 if fact.reason is None and (known is None or fact.version > known.version):
@@ -138,6 +153,7 @@ class Process:
         self.knows_late_school = True
         self._fetched_to: dict[int, int] = {}
         self._crash: Crash | None = None
+        self._changes_read = 0
         self._tables = _Crashing(self, self._driver.backend.tables())
         shared = cast()
         self.worker = Worker(
@@ -145,6 +161,7 @@ class Process:
             serving=self._serving,
             reader=Reader(shared.registry, shared.pseudonyms, self._is_school),
             directory=_Directory(),
+            closings=KnownClosings(self._read_changes),
             reject=self._reject,
             metrics=shared_metrics(),
             log_ends=self._log_ends,
@@ -213,6 +230,10 @@ class Process:
     async def _serving(self) -> Generation:
         return GENERATION
 
+    async def _read_changes(self) -> Sequence[closings.Change]:
+        start, self._changes_read = self._changes_read, len(self._driver.changes)
+        return self._driver.changes[start:]
+
     async def _log_ends(self, partitions: Collection[int]) -> Mapping[int, int]:
         return {number: self._driver.log.last(number) for number in partitions}
 
@@ -272,6 +293,10 @@ class _Clock:
 
     async def sleep(self, seconds: float) -> None:
         self._now_ms += int(seconds * 1000)
+
+    def pass_time(self, milliseconds: int) -> None:
+        """Nothing happens for so long."""
+        self._now_ms += milliseconds
 
 
 def _names(facts: Iterable[Fact]) -> tuple[list[bytes], list[CellKey]]:

@@ -11,8 +11,10 @@ from types import MappingProxyType
 from typing import Final
 from unittest import mock
 
+from schemas.closings import Closings
 from simulation.store import EPOCH_GUARD, POSITION_GUARD
 from streams import engine, rows, scoring
+from streams.closings import KnownClosings
 from streams.engine import Decision
 from streams.partitions import Batch, OwnedPartition
 from streams.rows import Row
@@ -37,6 +39,7 @@ def removed(guard: str | None) -> Iterator[Collection[str]]:
         "version": (engine, "supersede", _latest_arrival_wins),
         "tombstone": (engine, "supersede", _forget_what_is_reset),
         "chain": (OwnedPartition, "apply", _wherever_it_starts),
+        "closing": (KnownClosings, "up_to", _as_far_as_known),
     }[guard]
     with mock.patch.object(target, name, replacement):
         yield ()
@@ -57,6 +60,10 @@ def _forget_what_is_reset(stored: Row, event: Row) -> tuple[Outcome, Row]:
 def _same_exam(row: Row, start: int, event: Row) -> bool:
     end = 1 + rows.EXAM_BYTES
     return row[start + 1 : start + end] == event[1:end]
+
+
+async def _as_far_as_known(closings: KnownClosings, record_ms: int) -> Closings:
+    return closings.now
 
 
 _apply = OwnedPartition.apply

@@ -17,6 +17,7 @@ from simulation.cast import LATE_SCHOOL, SCHOOLS, cast
 from simulation.log import LogRecord, OffsetOutOfRange
 from simulation.scheduling import Task, turn
 from simulation.store import Answer, FakeTables, packed
+from streams.closings import never_closed
 from streams.metrics import Metrics
 from streams.partitions import Batch
 from streams.reading import Reader, Rejection
@@ -76,6 +77,7 @@ class Node:
             serving=self._serving,
             reader=Reader(shared.registry, shared.pseudonyms, self.directory.is_school, world.attribution),
             directory=self.directory,
+            closings=never_closed(),
             reject=self._reject,
             metrics=shared_metrics(),
             log_ends=self._log_ends,

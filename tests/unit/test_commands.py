@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
-import msgspec
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -26,12 +26,13 @@ from gateway.commands import (
     node_of,
 )
 from gateway.connections import ConnectionLimits, Connections
+from gateway.holders import Holder, holder_of
 from gateway.permissions import Forbidden, Grant
 from gateway.redis_connection import RedisClient
-from gateway.roles import BUILT_IN_ROLES, READER_ROLE
-from gateway.sse import id_line
+from gateway.roles import BUILT_IN_ROLES, READER_ROLE, Roles
+from gateway.sse import CloseReason, id_line
 from gateway.subscriptions import Subscription, SubscriptionLimits, SubscriptionRequest
-from gateway.tokens import Principal
+from gateway.tokens import Principal, TokenRefused
 from gateway.topics import parse_topics
 from schemas.errors import DependencyUnavailable, InvalidInput, ScoreStreamError
 from schemas.identifiers import OrganizationId
@@ -57,6 +58,12 @@ class OneStream:
         self.renewed: list[Principal] = []
         self._refusal = refusal
 
+    def close(self, reason: CloseReason) -> None:
+        raise NotImplementedError
+
+    def reassess(self, principal: Principal) -> None:
+        raise NotImplementedError
+
     def change(self, subscription: Subscription) -> None:
         if self._refusal is not None:
             raise self._refusal
@@ -66,6 +73,13 @@ class OneStream:
         if not self.subscription.open_to(principal):
             raise Forbidden
         self.renewed.append(principal)
+
+
+def admitted(asking: Holder) -> Principal:
+    """This node's roles give what every role gives; nobody's token is revoked here, but one."""
+    if asking.token_id == "revoked":
+        raise TokenRefused("revoked", "revoked")
+    return asking.principal(BUILT_IN_ROLES)
 
 
 def node_with(stream: OneStream) -> Connections:
@@ -81,7 +95,8 @@ def change_to(*schools: str) -> SubscriptionRequest:
 def told(
     stream: OneStream, principal: Principal, request: SubscriptionRequest | None, stream_id: str | None = None
 ) -> Result:
-    return carry_out(node_with(stream), LIMITS, Command(1, "b", stream_id or stream.id, principal, request))
+    command = Command(1, "b", stream_id or stream.id, holder_of(principal), request)
+    return carry_out(node_with(stream), LIMITS, admitted, command)
 
 
 def test_a_stream_watches_what_its_subject_says() -> None:
@@ -135,8 +150,8 @@ def test_a_request_of_another_version_that_names_no_topic_is_told_to_whoever_ask
 
 def test_a_stream_that_is_told_too_much_says_so() -> None:
     connections = node_with(OneStream("a.1"))
-    command = Command(1, "b", "a.1", holder(SCHOOL), change_to(SCHOOL))
-    outcomes = {carry_out(connections, LIMITS, command).outcome for _ in range(30)}
+    command = Command(1, "b", "a.1", holder_of(holder(SCHOOL)), change_to(SCHOOL))
+    outcomes = {carry_out(connections, LIMITS, admitted, command).outcome for _ in range(30)}
     assert outcomes == {Outcome.DONE, Outcome.TOO_OFTEN}
 
 
@@ -157,18 +172,43 @@ def test_what_is_no_stream_id_names_no_node(stream_id: str) -> None:
 
 
 def test_commands_travel_whole_and_small() -> None:
-    command = Command(7, "b", "a.1", holder(SCHOOL, SIBLING), change_to(*[SCHOOL] * 500))
+    command = Command(7, "b", "a.1", holder_of(holder(SCHOOL, SIBLING)), change_to(*[SCHOOL] * 500))
     packed = module._encode(command)
     assert module._decode(packed) == command
     assert len(packed) < 12_000  # 500 topics of 22 characters
-    assert len(module._encode(Command(7, "b", "a.1", holder(SCHOOL)))) < 500
+    assert len(module._encode(Command(7, "b", "a.1", holder_of(holder(SCHOOL))))) < 200
     answer = Answer(7, Outcome.INVALID, "why")
     assert module._decode(module._encode(answer)) == answer
 
 
-def test_the_token_itself_does_not_travel() -> None:
-    fields = set(msgspec.json.decode(msgspec.json.encode(holder(SCHOOL))))
-    assert fields == {"subject", "grants", "expires", "token_id", "rights", "issuer"}
+def test_neither_the_token_nor_the_rights_travel() -> None:
+    assert set(Holder.__struct_fields__) == {
+        "subject",
+        "grants",
+        "expires",
+        "token_id",
+        "issuer",
+        "issued",
+    }
+    came = module._decode(module._encode(Command(7, "b", "a.1", holder_of(holder(SCHOOL)))))
+    assert isinstance(came, Command)
+    assert came.holder.principal(Roles(permissions={})).rights == Roles(permissions={}).rights(())
+    assert came.holder.principal(BUILT_IN_ROLES) == holder(SCHOOL)
+
+
+def test_a_fresh_token_that_is_revoked_here_renews_nothing() -> None:
+    """The node that was asked may not have heard of the revocation yet."""
+    stream = OneStream("a.1")
+    revoked = replace(holder(SCHOOL), token_id="revoked")
+    assert told(stream, revoked, None) == Result(Outcome.FORBIDDEN)
+    assert stream.renewed == []
+
+
+def test_the_same_name_at_another_issuer_is_somebody_else() -> None:
+    stream = OneStream("a.1")
+    namesake = replace(holder(SCHOOL), issuer="https://elsewhere.example.test/")
+    assert told(stream, namesake, None) == Result(Outcome.FOREIGN)
+    assert told(stream, namesake, change_to(SCHOOL)) == Result(Outcome.FOREIGN)
 
 
 class Bus:
@@ -244,7 +284,7 @@ async def nodes(bus: Bus, **streams: OneStream) -> AsyncIterator[list[Commands]]
         Commands(
             cast(RedisClient, bus),
             node,
-            partial(carry_out, node_with(stream), LIMITS),
+            partial(carry_out, node_with(stream), LIMITS, admitted),
             answer_seconds=1.0,
             unheard_seconds=0.05,
         )

@@ -16,6 +16,7 @@ from schemas.figures import (
     FIGURES_HEADER,
     figures,
     figures_row,
+    masked_figures,
     mean,
     percent,
     quartiles,
@@ -209,3 +210,51 @@ def test_a_test_of_three_levels_leaves_the_fourth_blank() -> None:
     named = dict(zip(FIGURES_HEADER, row, strict=True))
     assert named["level_3_name"] == "Understanding"
     assert named["level_4_name"] == "" and named["level_4_count"] == ""
+
+
+def published(*students: tuple[int, int, int]) -> Cell:
+    """So many students each, on a level and on a level of the first claim."""
+    cell = Cell()
+    for many, level, reading in students:
+        cell.apply_all([contribution(2400 + level, levels_code([level, reading]))] * many)
+    return cell
+
+
+def test_masked_figures_have_counts_and_a_whole_mean_and_nothing_that_tells_of_single_students() -> None:
+    shown = masked_figures(published((8, 2, 1), (6, 3, 2)), ASSESSMENT, NAME, 5, 0)
+    assert (shown.results, shown.with_scores, shown.mean, shown.version) == (14, 14, 2402, 5)
+    assert [level.count for level in shown.levels] == [0, 8, 6, 0]
+    assert shown.under_appeal is shown.standard_error is None
+    assert shown.first_quartile is shown.median is shown.third_quartile is None
+    assert [claim.code for claim in shown.claims] == ["R"], "nobody has a level in writing"
+    assert shown.shown and not shown.suppressed
+
+
+def test_where_all_students_are_on_one_level_neither_it_nor_the_mean_is_told() -> None:
+    shown = masked_figures(published((8, 2, 1), (6, 2, 3)), ASSESSMENT, NAME, 1, 0)
+    assert shown.with_scores == 14 and shown.mean is None and shown.levels == []
+    assert [claim.code for claim in shown.claims] == ["R"]
+    alike = masked_figures(published((8, 2, 1), (6, 3, 1)), ASSESSMENT, NAME, 1, 0)
+    assert alike.mean == 2402 and alike.claims == []
+
+
+def test_a_suppressed_cell_is_something_to_show_and_one_without_results_is_not() -> None:
+    hidden = masked_figures(None, ASSESSMENT, NAME, 3, 0)
+    assert hidden.suppressed and hidden.shown
+    row = figures_row("19990010000101", "Cedar Elementary", hidden)
+    named = dict(zip(FIGURES_HEADER, row, strict=True))
+    assert named["suppressed"] == "true" and named["version"] == 3
+    told = {
+        "preliminary",
+        "organization",
+        "organization_name",
+        "school_year",
+        "test",
+        "test_name",
+        "subject",
+        "grade",
+    }
+    assert {
+        value for name, value in named.items() if name not in {*told, "suppressed", "version", "changed"}
+    } == {""}
+    assert not figures(Cell(), ASSESSMENT, NAME, 0).shown

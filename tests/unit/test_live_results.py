@@ -235,6 +235,17 @@ async def test_an_expired_token_is_replaced_where_tokens_come_from() -> None:
         assert (stream.token, second.token) == ("token-1", "token-2")
 
 
+@pytest.mark.parametrize("reason", ["revoked", "forbidden"])
+async def test_who_was_shut_out_does_not_come_back_with_a_fresh_token(reason: str) -> None:
+    gateway = ScriptedGateway()
+    async with following(gateway, token=fresh_tokens()) as results:
+        stream = await first_stream(gateway, results)
+        stream.send(bye(reason, reconnect=False, retry_ms=2000))
+        with pytest.raises(StreamEnded, match=reason):
+            async for _ in results:
+                pass
+
+
 async def test_a_challenge_is_answered_with_a_fresh_token_while_the_stream_goes_on() -> None:
     tokens = fresh_tokens()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -273,3 +274,17 @@ def test_progress_is_told_behind_the_figures_that_it_speaks_of() -> None:
     waiting: list[Any] = [first, changed(None, cell(1)), second]
     mailbox.add(waiting)
     assert taken(mailbox) == [changed(None, cell(1)), second]
+
+
+def test_a_suppressed_cell_is_held_and_told_and_one_that_was_withdrawn_is_not_with_its_versions_beginning_anew() -> (
+    None
+):
+    hidden = msgspec.structs.replace(cell(3), results=None, with_scores=None, mean=None, suppressed=True)
+    state = opened(put({SCHOOL: [hidden]}))
+    held = shown(state)
+    assert held is not None and held.suppressed and held.results is None
+    [gone] = told(state, put({SCHOOL: []}))
+    assert isinstance(gone, CellChanged) and gone.after is None and shown(state) is None
+    told(state, put({SCHOOL: [cell(1)]}), patch({SCHOOL: [cell(2)]}))
+    held = shown(state)
+    assert held is not None and held.version == 2

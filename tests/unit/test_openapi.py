@@ -7,10 +7,27 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from fake_imports import MemoryPublisher
+
 from gateway.health import health_routes
 from gateway.openapi import document
+from gateway.public_routes import PublicView
+from gateway.public_settings import PublicSettings
+from gateway.releases.changing import ReleaseChanges
+from gateway.releases.routes import release_routes
+from gateway.revocation_routes import revocation_routes
 from gateway.routes import api_routes
 from gateway.stream_routes import stream_routes
+from gateway.ticket_routes import ticket_routes
+from schemas.releases import Releases
+
+
+class NoTables:
+    async def releases(self, known: Releases | None) -> Releases | None:
+        return known
+
+
+from schemas.assessments import load_registry
 
 
 def references(value: Any) -> Iterator[str]:
@@ -51,9 +68,19 @@ def test_every_component_is_used() -> None:
 
 
 def test_every_route_is_described() -> None:
+    changes = ReleaseChanges(NoTables(), MemoryPublisher())
+    public = PublicView(PublicSettings(is_open=True, publish_seconds=60), load_registry().at)
     routed = {
         (route.path, method)
-        for route in (*api_routes(), *stream_routes(), *health_routes())
+        for route in (
+            *api_routes(),
+            *stream_routes(),
+            *ticket_routes(),
+            *revocation_routes(),
+            *health_routes(),
+            *release_routes(changes),
+            *public.routes(),
+        )
         for method in (route.methods or set()) - {"HEAD"}
     }
     assert routed <= set(operations())

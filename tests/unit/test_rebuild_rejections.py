@@ -9,13 +9,15 @@ from datetime import UTC, datetime
 import pytest
 
 from schemas.assessments import load_registry
+from schemas.closings import Change
 from schemas.errors import InvalidInput
-from schemas.events import ExamResult, encode_event
+from schemas.events import ClosingEntry, ExamResult, encode_event
 from schemas.identifiers import Grade, StudentId
 from schemas.keys import Attribution
 from schemas.pseudonyms import Pseudonymizer
 from schemas.rejections import Reason
 from schemas.topics import EXAM_RESULTS
+from streams.closings import KnownClosings, never_closed, park_closed
 from streams.reading import Incoming, Reader, Rejection
 from streams.rebuild_rejections import FirstPass, SecondReading
 from streams.topic_reading import StoredRecord
@@ -71,7 +73,10 @@ class Setting:
 
 
 def setting(
-    rule: Attribution = "current", *, secret: bytes = b"sixteen bytes or more of a secret"
+    rule: Attribution = "current",
+    *,
+    secret: bytes = b"sixteen bytes or more of a secret",
+    closings: KnownClosings | None = None,
 ) -> Setting:
     first = SilentTopic()
     parked: list[Rejection] = []
@@ -81,7 +86,10 @@ def setting(
         parked.extend(rejected)
 
     reader = Reader(load_registry(), Pseudonymizer(secret), {SCHOOL}.__contains__)
-    return Setting(first, parked, SecondReading(PARTITION, reader.under(rule), reader, first, park))
+    reading = SecondReading(
+        PARTITION, reader.under(rule), reader, first, park, never_closed() if closings is None else closings
+    )
+    return Setting(first, parked, reading)
 
 
 def rejected_before(record: Record, **headers: bytes) -> StoredRecord:
@@ -119,6 +127,25 @@ async def test_result_that_counts_now_and_was_parked_before_is_noted() -> None:
     read = test.reading.read(record)
     assert isinstance(read, Incoming)
     assert test.reading.to_note == {read.unit} and test.reading.newly_taken == 1
+
+
+@pytest.mark.anyio
+async def test_result_that_came_while_its_test_was_closed_stays_parked_and_is_not_taken_for_new() -> None:
+    async def closed() -> Sequence[Change]:
+        return [Change(ClosingEntry(school_year=2026, test="ELA-SUM", change="closed"), -60_000)]
+
+    known = KnownClosings(closed)
+    await known.look()
+    test = setting(closings=known)
+    record = result(5)
+    test.first.add(rejected_before(record))
+    read = test.reading.read(record)
+    assert isinstance(read, Incoming)
+    _, parked = park_closed([read], known.now)
+    await test.reading.reject(parked)
+    assert (test.reading.newly_taken, test.reading.newly_rejected, test.parked) == (0, 0, [])
+    assert test.reading.rejected == {Reason.CLOSED: 1}
+    assert not test.reading.to_note
 
 
 @pytest.mark.anyio

@@ -14,7 +14,9 @@ from cli.rejected.records import RejectedRecord, Retried
 from cli.rejected.retrying import Plan, make_plan, retry_records
 from cli.rejected.selection import Selection
 from cli.state import StateFolder
+from schemas.closings import Change, fold
 from schemas.errors import InvalidInput
+from schemas.events import ClosingEntry
 from schemas.rejections import Reason, coordinates_of
 from streams.topic_reading import StoredRecord
 
@@ -44,6 +46,27 @@ def test_result_of_an_assessment_that_is_still_unknown_waits_for_it() -> None:
     record = read(rejected("0:1", Reason.UNKNOWN_ASSESSMENT, value=result(assessment_id="NEW-TEST")))
     made = plan(record, schools=(SCHOOL,))
     assert [blocked.waits_for for blocked in made.waiting] == ["NEW-TEST"]
+
+
+def test_result_of_a_closed_test_waits_until_it_is_reopened() -> None:
+    changes = [
+        Change(ClosingEntry(school_year=2026, test="ELA-SUM", change="closed"), 0),
+        Change(ClosingEntry(school_year=2026, test="ELA-SUM", change="reopened"), 60_000),
+    ]
+    detail = "2026/ELA-SUM is closed since 1970-01-01T00:00:10.000Z; reopen it and retry"
+    index_of = [
+        build_index(
+            [read(rejected("0:1", Reason.CLOSED, detail=detail)), read(rejected("0:2"))],
+            worker_judge({SCHOOL}.__contains__, SECRET, "current", fold(changes), now_ms),
+        )
+        for now_ms in (20_000, 90_000)
+    ]
+    wanted = Selection(reasons=frozenset({"closed"}), waits_for="2026/ELA-SUM")
+    still, by_now = (make_plan(index, wanted) for index in index_of)
+    assert [(blocked.reason, blocked.waits_for) for blocked in still.waiting] == [("closed", "2026/ELA-SUM")]
+    assert list(by_now.chosen) == ["0:1"], "and nothing that waits for something else"
+    assert not make_plan(index_of[1], Selection(waits_for="2025/ELA-SUM")).chosen
+    assert list(make_plan(index_of[0], PARKED).waiting), "a school that has come does not open a test"
 
 
 def test_contradiction_is_never_retried_unless_forced() -> None:

@@ -548,3 +548,93 @@ def test_a_farewell_is_a_whole_stream_that_asks_for_patience() -> None:
 
 def test_limits_are_what_the_documentation_says() -> None:
     assert StreamLimits() == StreamLimits(600, 15, 10, 60)
+
+
+async def test_a_stream_that_is_revoked_before_it_began_shows_nothing() -> None:
+    """Between the check of its token and its first byte the audit is written; a revocation may come just then."""
+    async with world() as here:
+        here.tables.apply(SCHOOL)
+        stream = here.new_stream(TOPIC)
+        stream.close(sse.CloseReason.REVOKED)
+        line = FakeLine(stream)
+        stream.start(line)
+        assert kinds(line) == ["bye"]
+        assert line.events("bye")[0][1]["reason"] == "revoked"
+        assert stream.reason is sse.CloseReason.REVOKED and line.ended
+        stream.gone()
+        assert here.counted("scores_sse_connections") == 0
+
+
+async def test_a_revoked_reader_is_not_sent_what_it_has_not_read_yet() -> None:
+    async with world() as here:
+        here.tables.apply(SCHOOL)
+        stream, line = here.stream(TOPIC)
+        await until(lambda: line.events("progress"))
+        line.full = True
+        here.tables.apply(SCHOOL)
+        await until(lambda: line.events("patch"))
+        stream.close(sse.CloseReason.REVOKED)
+        assert line.was_reset and not line.events("bye")
+        assert stream.reason is sse.CloseReason.REVOKED
+
+
+async def test_fewer_rights_take_away_at_once_and_more_bring_what_is_new() -> None:
+    async with world() as here:
+        here.tables.apply(SCHOOL)
+        here.tables.apply(SECOND_SCHOOL)
+        stream, line = here.stream(TOPIC, SECOND_TOPIC)
+        await until(lambda: line.events("progress"))
+        stream.reassess(principal(SCHOOL))
+        assert line.events("subscribed")[-1][1]["dropped"] == [SECOND_SCHOOL]
+        here.tables.apply(SECOND_SCHOOL)
+        here.tables.apply(SCHOOL)
+        await until(lambda: line.events("patch"))
+        assert {organization for kind, organization, _, _ in line.told() if kind == "patch"} == {SCHOOL}
+        stream.reassess(principal(DISTRICT))
+        await until(lambda: line.told()[-1] == ("put", SECOND_SCHOOL, "ELA-SUM", 2))
+
+
+async def test_a_stream_whose_rights_open_nothing_of_it_ends_and_its_client_stays_away() -> None:
+    async with world() as here:
+        here.tables.apply(SCHOOL)
+        stream, line = here.stream(TOPIC)
+        await until(lambda: line.events("progress"))
+        stream.reassess(principal(EMPTY_DISTRICT))
+        said = line.events("bye")[0][1]
+        assert (said["reason"], said["reconnect"]) == ("forbidden", False)
+
+
+async def test_rights_that_change_before_a_stream_begins_decide_what_it_begins_with() -> None:
+    async with world() as here:
+        here.tables.apply(SCHOOL)
+        fewer, none = here.new_stream(TOPIC, SECOND_TOPIC), here.new_stream(TOPIC)
+        fewer.reassess(principal(SECOND_SCHOOL))
+        none.reassess(principal(EMPTY_DISTRICT))
+        lines = [FakeLine(stream) for stream in (fewer, none)]
+        for stream, line in zip((fewer, none), lines, strict=True):
+            stream.start(line)
+        await until(lambda: lines[0].events("progress"))
+        assert {organization for _, organization, _, _ in lines[0].told()} <= {SECOND_SCHOOL}
+        assert kinds(lines[1]) == ["bye"]
+
+
+async def test_the_same_rights_send_nothing() -> None:
+    async with world() as here:
+        stream, line = here.stream(TOPIC)
+        await until(lambda: line.events("progress"))
+        written = len(line.writes)
+        stream.reassess(principal())
+        assert len(line.writes) == written
+
+
+async def test_a_slow_reader_that_may_see_less_is_cut_off_from_what_it_has_not_read() -> None:
+    async with world() as here:
+        here.tables.apply(SCHOOL)
+        stream, line = here.stream(TOPIC, SECOND_TOPIC)
+        await until(lambda: line.events("progress"))
+        line.full = True
+        here.tables.apply(SECOND_SCHOOL)
+        await until(lambda: line.events("patch"))
+        stream.reassess(principal(SCHOOL))
+        assert line.was_reset
+        assert not any(outlet.streams for feed in here.hub._feeds for outlet in feed.outlets.values())

@@ -17,7 +17,8 @@ from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 from gateway.development_issuer import DevelopmentIssuer
 from gateway.permissions import Grant, Permission
 from gateway.roles import READER_ROLE
-from gateway.tokens import ALGORITHMS, TokenRefused, TokenVerifier
+from gateway.signing_keys import KeyFile
+from gateway.tokens import ALGORITHMS, LONGEST_LIFE, TokenRefused, TokenVerifier, TrustedIssuer
 from schemas.errors import InvalidInput
 from schemas.identifiers import OrganizationId
 
@@ -52,12 +53,19 @@ def part(value: dict[str, Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
+def reading(file: Path, algorithms: tuple[str, ...] = ALGORITHMS) -> TokenVerifier:
+    """A verifier of one issuer, whose keys are in a file."""
+    keys = KeyFile(file)
+    keys.load()
+    return TokenVerifier([TrustedIssuer(ISSUER, AUDIENCE, keys, algorithms)], clock=lambda: NOW)
+
+
 @pytest.fixture
 def verifier_for(tmp_path: Path) -> Callable[..., TokenVerifier]:
     def make(*keys: Any, algorithms: tuple[str, ...] = ALGORITHMS) -> TokenVerifier:
         file = tmp_path / "jwks.json"
         file.write_text(json.dumps(KeySet(list(keys or (KEY,))).as_dict(private=False)))
-        return TokenVerifier(file, issuer=ISSUER, audience=AUDIENCE, algorithms=algorithms, clock=lambda: NOW)
+        return reading(file, algorithms)
 
     return make
 
@@ -92,6 +100,7 @@ def test_a_token_says_who_asks_what_is_granted_and_until_when(
         pytest.param({"aud": None}, "malformed", id="for nobody"),
         pytest.param({"sub": None}, "malformed", id="of nobody"),
         pytest.param({"jti": None}, "malformed", id="without a name"),
+        pytest.param({"iat": None}, "malformed", id="issued nobody knows when"),
         pytest.param({"nbf": int(NOW.timestamp()) + 60}, "early", id="not valid yet"),
         pytest.param({"scores": {"grants": "all"}}, "malformed", id="with grants that are none"),
         pytest.param({"scores": {"grants": [{"role": READER_ROLE}]}}, "malformed", id="granted nowhere"),
@@ -105,6 +114,15 @@ def test_a_token_is_refused_when_it_is(
 
 def test_a_token_for_several_services_opens_ours(verifier_for: Callable[..., TokenVerifier]) -> None:
     assert verifier_for().verify(signed(aud=["another-service", AUDIENCE])).token_id == "t1"
+
+
+def test_a_token_that_never_ends_ends_for_us_when_its_revocation_would_be_forgotten(
+    verifier_for: Callable[..., TokenVerifier],
+) -> None:
+    assert verifier_for().verify(signed(exp=9e15)).expires == NOW + LONGEST_LIFE
+    issued = int((NOW - LONGEST_LIFE).timestamp())
+    assert refusal(verifier_for(), signed(iat=issued, exp=9e15)) == "expired"
+    assert refusal(verifier_for(), signed(iat=9e15, exp=9e16)) == "early"
 
 
 def test_a_token_without_our_claim_opens_nothing_and_is_valid(
@@ -180,7 +198,7 @@ def test_what_is_no_token_is_refused(verifier_for: Callable[..., TokenVerifier],
 def test_a_removed_key_stops_verifying_without_a_restart(tmp_path: Path) -> None:
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps(KeySet([KEY]).as_dict(private=False)))
-    verifier = TokenVerifier(file, issuer=ISSUER, audience=AUDIENCE, clock=lambda: NOW)
+    verifier = reading(file)
     token = signed()
     verifier.verify(token)
     file.write_text(json.dumps({"keys": [OKPKey.generate_key("Ed25519").as_dict(private=False)]}))
@@ -190,8 +208,7 @@ def test_a_removed_key_stops_verifying_without_a_restart(tmp_path: Path) -> None
 def test_a_key_file_that_is_gone_for_a_moment_does_not_lock_everybody_out(tmp_path: Path) -> None:
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps(KeySet([KEY]).as_dict(private=False)))
-    verifier = TokenVerifier(file, issuer=ISSUER, audience=AUDIENCE, clock=lambda: NOW)
-    verifier.load()
+    verifier = reading(file)
     file.unlink()
     assert verifier.verify(signed()).token_id == "t1"
 
@@ -201,14 +218,14 @@ def test_a_key_file_without_keys_is_named_with_its_setting(tmp_path: Path, conte
     file = tmp_path / "jwks.json"
     file.write_text(content)
     with pytest.raises(InvalidInput, match="SCORES_JWKS_FILE"):
-        TokenVerifier(file, issuer=ISSUER, audience=AUDIENCE).load()
+        KeyFile(file).load()
 
 
 def test_a_shared_secret_is_no_public_key(tmp_path: Path) -> None:
     file = tmp_path / "jwks.json"
     file.write_text(json.dumps({"keys": [OctKey.generate_key(256).as_dict()]}))
     with pytest.raises(InvalidInput, match="shared secret"):
-        TokenVerifier(file, issuer=ISSUER, audience=AUDIENCE).load()
+        KeyFile(file).load()
 
 
 class TestDevelopmentIssuer:
@@ -219,7 +236,7 @@ class TestDevelopmentIssuer:
         issuer = self.make(tmp_path)
         grants = [Grant(READER_ROLE, DISTRICT)]
         token = issuer.issue("ana@example.test", grants, timedelta(minutes=5), now=NOW)
-        verifier = TokenVerifier(issuer.jwks_file, issuer=ISSUER, audience=AUDIENCE, clock=lambda: NOW)
+        verifier = reading(issuer.jwks_file)
         assert verifier.verify(token).grants == tuple(grants)
 
     def test_it_keeps_its_key_and_keeps_it_private(self, tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ import httpx
 from cli.stack.child import Child
 from cli.stack.ports import free_port
 from gateway.development_issuer import DevelopmentIssuer
+from gateway.issuers import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from gateway.permissions import Grant
 from gateway.roles import READER_ROLE
-from gateway.settings import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
 from schemas.errors import DependencyUnavailable
 from schemas.identifiers import OrganizationId
 from tests.chaos.fleet import WorkerSlot

@@ -1,0 +1,63 @@
+"""How tickets and revocations are described in the API's description; the structs describe themselves."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from gateway.revocation_routes import ListedRevocation, ListedRevocations, RevocationOrder
+from gateway.ticket_routes import IssuedTicket
+
+ACCESS_STRUCTS: Final = (IssuedTicket, RevocationOrder, ListedRevocation, ListedRevocations)
+_BEARER: Final[list[dict[str, list[str]]]] = [{"bearer": []}]
+
+
+def access_paths() -> dict[str, Any]:
+    """The paths of ``gateway.ticket_routes`` and ``gateway.revocation_routes``."""
+    bodies = _answers({"413": "TooLarge", "415": "NotJson"})
+    refusals = _answers(
+        {"400": "BadRequest", "401": "Unauthorized", "403": "Forbidden", "503": "Unavailable"}
+    )
+    return {
+        "/v1/stream/tickets": {
+            "post": {
+                "operationId": "issueTicket",
+                "summary": "A one-use ticket for a stream, for EventSource on a page of another origin",
+                "description": "Redeem it within 30 s: GET /v1/stream?ticket=TICKET. After that it serves only the reconnects "
+                "of its stream.",
+                "security": _BEARER,
+                "requestBody": _body("SubscriptionRequest"),
+                "responses": {"201": _json("The ticket.", "IssuedTicket"), **refusals, **bodies},
+            }
+        },
+        "/v1/revocations": {
+            "get": {
+                "operationId": "revocations",
+                "summary": "Which tokens open nothing any more, as far as you may revoke",
+                "security": _BEARER,
+                "responses": {"200": _json("They.", "ListedRevocations"), **refusals},
+            },
+            "post": {
+                "operationId": "revoke",
+                "summary": "Let a subject's, one or a district's tokens open nothing from now on",
+                "description": "Exactly one of `subject`, `token` (its jti) and `district`. Takes TOKEN_REVOKE: statewide, or "
+                "for a district there. Streams are closed on every node; tokens issued later are not touched.",
+                "security": _BEARER,
+                "requestBody": _body("RevocationOrder"),
+                "responses": {"201": _json("Done.", "ListedRevocation"), **refusals, **bodies},
+            },
+        },
+    }
+
+
+def _json(description: str, schema: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"description": description, "content": content}
+
+
+def _body(schema: str) -> dict[str, Any]:
+    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+    return {"required": True, "content": content}
+
+
+def _answers(names: dict[str, str]) -> dict[str, Any]:
+    return {status: {"$ref": f"#/components/responses/{name}"} for status, name in names.items()}

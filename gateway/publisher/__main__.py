@@ -1,0 +1,75 @@
+"""``python -m gateway.publisher``: the publisher, until it is told to stop. A deployment runs exactly one.
+
+Exit status: 0 after SIGTERM or SIGINT, 1 after a fault or when another publisher has taken over, 2 for wrong settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+
+from prometheus_client import start_http_server
+
+from gateway.publisher.metrics import Metrics
+from gateway.publisher.publisher import Publisher
+from gateway.publisher.settings import Settings
+from gateway.publisher.tables import PublishedTables
+from gateway.redis_connection import connect
+from gateway.release_news import hear_of_releases
+from gateway.tables import Tables
+from schemas.assessments import load_registry
+from schemas.errors import InvalidInput, ScoreStreamError
+from schemas.logs import configure_logging
+
+logger = logging.getLogger("gateway.publisher")
+
+
+def main() -> int:
+    """Run a publisher; returns the exit status."""
+    try:
+        settings = Settings.from_env(os.environ)
+    except InvalidInput as error:
+        print(error, file=sys.stderr)
+        return 2
+    configure_logging(settings.log_format)
+    metrics = Metrics()
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, registry=metrics.registry)
+    try:
+        asyncio.run(_publish(settings, metrics))
+    except ScoreStreamError as error:
+        logger.error("stopped: %s", error)
+        return 1
+    logger.info("stopped")
+    return 0
+
+
+async def _publish(settings: Settings, metrics: Metrics) -> None:
+    redis = connect(settings.redis_url, cluster=settings.redis_cluster)
+    publisher = Publisher(
+        Tables(redis, unlisted=settings.unlisted_release_state),
+        PublishedTables(redis, f"{socket.gethostname()}:{os.getpid()}"),
+        load_registry().at,
+        metrics,
+        publish_seconds=settings.publish_seconds,
+    )
+    running = asyncio.create_task(publisher.run(), name="the publisher")
+    hearing = asyncio.create_task(hear_of_releases(redis, publisher.look), name="hearing of releases")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    finally:
+        hearing.cancel()
+        await asyncio.wait({hearing})
+        await redis.aclose()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
