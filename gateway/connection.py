@@ -148,12 +148,19 @@ class Handover:
         self._connection = connection
         self._cycle = cycle
 
-    def prepare(self) -> None:
-        """The answer to come will be the last on its connection, and of unknown length; before its head is sent."""
+    def prepare(self) -> bool:
+        """The answer to come will be the last on its connection, and of unknown length; before its head is sent.
+
+        False when its client has gone meanwhile, and there is nobody to answer.
+        """
+        if self._connection.transport.is_closing():
+            self._cycle.disconnected = True  # uvicorn finds out a moment later, and would miss the answer
+            return False
         self._cycle.keep_alive = False
         if self._cycle.scope["http_version"] == "1.0":
             # Such clients know no chunks; uvicorn would send them nevertheless.
             self._cycle.chunked_encoding = False
+        return True
 
     def take(self, holder: Holder) -> Line | None:
         """The connection, from now on ``holder``'s; None when its client has gone."""

@@ -24,8 +24,11 @@ HAND_OVER_EXTENSION: Final = "scores.hand_over"  # our server's way to give a co
 class Handover(Protocol):
     """One connection that can be taken from the server."""
 
-    def prepare(self) -> None:
-        """The answer to come will be the last on its connection, and of unknown length; before its head is sent."""
+    def prepare(self) -> bool:
+        """The answer to come will be the last on its connection, and of unknown length; before its head is sent.
+
+        False when its client has gone meanwhile, and there is nobody to answer.
+        """
 
     def take(self, holder: Holder) -> Line | None:
         """The connection, from now on ``holder``'s; None when its client has gone."""
@@ -41,8 +44,9 @@ class StreamingResponse:
         extensions = scope.get("extensions", {})
         handover: Handover | None = extensions.get(HAND_OVER_EXTENSION)
         try:
-            if handover is not None:
-                handover.prepare()
+            if handover is not None and not handover.prepare():
+                self._stream.gone()
+                return
             await send({"type": "http.response.start", "status": 200, "headers": list(sse.HEADERS)})
             line = None if handover is None else handover.take(self._stream)
         except BaseException:
