@@ -39,14 +39,20 @@ OFFICER = "PRIVACY_OFFICER"
 NO_DISTRICT = "19990090000000"  # of the form of one, in no directory
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
+@contextlib.contextmanager
+def filled_redis() -> Iterator[RedisServer]:
     with redis_server() as server:
         worker = FakeWorker(server.url)
         worker.list_organizations(ORGANIZATIONS)
         worker.apply(SCHOOL, [scored(2450, 3)])
         worker.apply(OTHER_SCHOOL, [scored(2510, 4)])
         worker.serve()
+        yield server
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with filled_redis() as server:
         yield server
 
 
@@ -229,7 +235,7 @@ def test_a_gateway_that_starts_later_knows_what_was_revoked_before(
 
 
 def test_changed_roles_take_away_and_give_while_a_stream_is_open(
-    redis: RedisServer, nodes: tuple[GatewayProcess, GatewayProcess], tmp_path: Path
+    nodes: tuple[GatewayProcess, GatewayProcess], tmp_path: Path
 ) -> None:
     roles = tmp_path / "roles.toml"
     may_look = 'COUNSELOR = ["CUSTOM_AGGREGATE_READ", "INDIVIDUAL_PII_READ", "TEST_DATA_LOADING_READ"]'
@@ -240,7 +246,8 @@ def test_changed_roles_take_away_and_give_while_a_stream_is_open(
         "kim@example.test", grants, timedelta(minutes=5), roles=parse_roles(roles.read_text())
     )
     settings = {"SCORES_JWKS_FILE": str(issuer.jwks_file), "SCORES_ROLES_FILE": str(roles)}
-    with gateway_process(redis.url, **settings) as gateway:
+    # A Redis of its own: where a district was revoked just now, a new token of there is refused too.
+    with filled_redis() as apart, gateway_process(apart.url, **settings) as gateway:
         with watching(gateway, token, f"school/{SCHOOL}", f"school/{OTHER_SCHOOL}") as reader:
             roles.write_text("[roles]\nCOUNSELOR = []\n")
             told = reader.until("subscribed")
