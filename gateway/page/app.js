@@ -220,7 +220,7 @@ function draw(flash) {
   at("overview").hidden = at("cards").hidden = at("chosen").hidden = keys.length === 0;
   at("empty").hidden = keys.length > 0;
   if (!keys.length) {
-    showEmpty(`${page.results.name(ids[0])} has no results yet. They appear here as soon as the first is scored.`);
+    showEmpty(`${page.results.name(ids[0])} has no results to show yet. They appear here as soon as there are some that you may see.`);
     return;
   }
   drawChosen(tests, flash);
