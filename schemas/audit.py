@@ -48,7 +48,6 @@ class AuditKind(StrEnum):
     YEAR_CLOSED = "year_closed"
     YEAR_REOPENED = "year_reopened"
     ROLES_CHANGED = "roles_changed"
-    GROUP_CHANGED = "group_changed"
     SESSION_OPENED = "session_opened"
     SESSION_CLOSED = "session_closed"
     TICKET_ISSUED = "ticket_issued"

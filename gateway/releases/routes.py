@@ -10,8 +10,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -48,6 +47,7 @@ from gateway.releases.wanted import (
     subject_named,
     write_csv,
 )
+from gateway.request_bodies import read_body
 from gateway.service import Gateway
 from gateway.tokens import Principal, TokenRefused
 from schemas.errors import DependencyUnavailable, InvalidInput
@@ -122,7 +122,7 @@ class _Endpoint:
             subject_named(parts["subject"]),
             report_named(parts["report"]),
         )
-        body = await _body(request, "application/json", _LARGEST_ORDER)
+        body = await read_body(request, most_bytes=_LARGEST_ORDER)
         try:
             order = _decode_order(body)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -134,7 +134,7 @@ class _Endpoint:
 
     async def import_file(self, request: Request) -> Response:
         principal = _holder(request)
-        data = await _body(request, "text/csv", _LARGEST_FILE)
+        data = await read_body(request, most_bytes=_LARGEST_FILE, kind="text/csv")
         wanted = await asyncio.to_thread(read_csv, data)
         return _done(await self._order(request, principal, wanted), len(wanted))
 
@@ -214,25 +214,6 @@ def _holder(request: Request) -> Principal:
     if principal is None:
         raise TokenRefused("missing", "Send an access token: Authorization: Bearer TOKEN.")
     return principal
-
-
-async def _body(request: Request, expected: str, largest: int) -> bytes:
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != expected:
-        raise HTTPException(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type is '{kind[:40]}'; expected {expected}"
-        )
-    body = bytearray()
-    try:
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > largest:
-                raise HTTPException(
-                    HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body has more than {largest} bytes"
-                )
-    except ClientDisconnect:
-        raise HTTPException(HTTPStatus.BAD_REQUEST, "the connection ended before the body did") from None
-    return bytes(body)
 
 
 def _done(outcome: Outcome, asked: int) -> Response:
