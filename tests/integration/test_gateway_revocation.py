@@ -7,7 +7,7 @@ import concurrent.futures
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from integration.gateway_fixtures import (
     OTHER_SCHOOL,
     SCHOOL,
     STATE,
+    Event,
     EventReader,
     GatewayProcess,
     RedisServer,
@@ -121,6 +122,30 @@ def test_a_revoked_subject_loses_its_streams_on_every_node_within_a_second_and_c
             assert refused.status_code == 401
             assert refused.headers["content-type"] == "application/problem+json"
             assert refused.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+
+
+def test_8_permission_revoked_mid_stream_no_further_frame() -> None:
+    def shows(students: int) -> Callable[[Event], bool]:
+        return lambda event: any(cell["results"] == students for cell in event.cells(SCHOOL).values())
+
+    with filled_redis() as redis, gateway_process(redis.url) as gateway:
+        worker = FakeWorker(redis.url)
+        revoked, beside = (
+            gateway.token(DISTRICT, subject=f"{name}@example.test") for name in ("ines", "joe")
+        )
+        with (
+            watching(gateway, revoked, f"school/{SCHOOL}") as reader,
+            watching(gateway, beside, f"school/{SCHOOL}") as witness,
+        ):
+            worker.apply(SCHOOL, [scored(2460, 3), scored(2440, 2)])
+            reader.until("patch", shows(2))
+            assert revoke(gateway, subject="ines@example.test").status_code == 201
+            worker.apply(SCHOOL, [scored(2470, 3)])
+            before = len(reader.seen)
+            said, _ = farewell(reader)
+            assert said["reason"] == "revoked"
+            assert not any(event.kind in ("put", "patch") for event in reader.seen[before:])
+            witness.until("patch", shows(3))  # whoever may still see it is told
 
 
 def test_one_token_is_revoked_by_its_id_and_its_subjects_others_are_not(

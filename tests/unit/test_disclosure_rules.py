@@ -206,8 +206,8 @@ def test_rule_7_what_is_published_of_a_cell_is_counts_and_a_sum_and_names_nobody
     assert len(packed) <= head + counts * 4 + 32
 
 
-def test_a_student_who_changes_group_at_the_minimum_is_not_seen_to() -> None:
-    """Eleven students in one group and ten in the other, and one of them changes from the first to the second."""
+def test_6_lep_no_to_yes_with_n_at_11_and_10_nothing_leaks() -> None:
+    """A student group behaves as a school does here: eleven students in one group and ten in the other, and one of them changes from the first to the second."""
     told = Told({ADAMS: students(5, 6)})
     told.now({BAKER: students(5, 5)})
     assert (told.shown(ADAMS), told.shown(BAKER), told.shown(DISTRICT)) == (11, None, 11)
