@@ -30,8 +30,8 @@ from gateway.problems import RETRY_AFTER_SECONDS, problem
 from gateway.redis_connection import RedisClient
 from gateway.releases.wanted import school_year
 from gateway.request_bodies import read_body
-from gateway.service import Gateway
-from gateway.tokens import Principal, TokenRefused
+from gateway.service import gateway_of
+from gateway.tokens import Principal
 from schemas.assessments import Registry
 from schemas.audit import AuditKind
 from schemas.closings import LEAD_MS, ClosedTest, closable, decode_closings
@@ -77,7 +77,7 @@ class _Endpoint:
 
     async def show(self, request: Request) -> Response:
         """To whoever has a token: it tells of tests, and of nobody's results."""
-        _gateway(request).credentials.by_header_or_cookie(request)
+        gateway_of(request).credentials.by_header_or_cookie(request)
         stored: Any = await self._redis.get(STORED)
         if stored is None:
             raise DependencyUnavailable("no worker has read the closings from the log yet")
@@ -96,7 +96,7 @@ class _Endpoint:
 
     async def change(self, request: Request) -> Response:
         """Statewide: a test is closed for all districts, or for none."""
-        principal = _holder(request)
+        principal = gateway_of(request).credentials.by_header_only(request)
         if not principal.rights.covers(Permission.TEST_DATA_REVIEWING_WRITE, STATE):
             raise ReviewersOnly
         try:
@@ -134,7 +134,7 @@ class _Endpoint:
     async def _note(
         self, request: Request, principal: Principal, about: ClosedTest, order: ClosingOrder
     ) -> None:
-        gateway = _gateway(request)
+        gateway = gateway_of(request)
         gateway.notes.read(
             request,
             principal,
@@ -158,19 +158,6 @@ def _record(about: ClosedTest, order: ClosingOrder, principal: Principal, now: d
     )
     headers = cloud_event_headers(CLOSING_TYPE, uuid4().hex, CLOSINGS_PATH, now)
     return OutgoingRecord(CLOSINGS, str(about).encode(), encode_event(entry), tuple(headers))
-
-
-def _holder(request: Request) -> Principal:
-    # A cookie must not do: what it carries is sent by any page that a browser shows.
-    principal = _gateway(request).credentials.by_header(request)
-    if principal is None:
-        raise TokenRefused("missing", "Send an access token: Authorization: Bearer TOKEN.")
-    return principal
-
-
-def _gateway(request: Request) -> Gateway:
-    gateway: Gateway = request.app.state.gateway
-    return gateway
 
 
 def _json(body: object, status: HTTPStatus) -> Response:

@@ -16,6 +16,8 @@ from gateway.tokens import Principal, TokenRefused, TokenVerifier
 
 SESSION_COOKIE: Final = "scores_session"
 
+_MISSING: Final = "Send an access token: Authorization: Bearer TOKEN."
+
 
 class Credentials:
     """Finds and verifies the token of a request."""
@@ -39,6 +41,17 @@ class Credentials:
         token = bearer_token(request)
         return self._verified(request, token) if token is not None else None
 
+    def by_header_only(self, request: HTTPConnection) -> Principal:
+        """Who asks for something to be done. A cookie does not do: it is sent by any page that a browser shows.
+
+        Raises:
+            TokenRefused: nothing was sent, or a token that opens nothing.
+        """
+        principal = self.by_header(request)
+        if principal is None:
+            raise TokenRefused("missing", _MISSING)
+        return principal
+
     def by_header_or_cookie(self, request: HTTPConnection) -> Principal:
         """Who asks.
 
@@ -53,7 +66,7 @@ class Credentials:
             if token and request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
                 raise TokenRefused("cross_site", "The session cookie works on this service's own pages only.")
         if not token:
-            raise TokenRefused("missing", "Send an access token: Authorization: Bearer TOKEN.")
+            raise TokenRefused("missing", _MISSING)
         return self._verified(request, token)
 
     def _verified(self, request: HTTPConnection, token: str) -> Principal:

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.openapi import document
-from gateway.service import Gateway
+from gateway.service import gateway_of
 
 _FRESH: Final = {"Cache-Control": "no-store"}
 
@@ -28,30 +28,25 @@ def health_routes() -> list[Route]:
 
 async def healthz(request: Request) -> Response:
     """200 while the process can do its work; anything else asks the supervisor for a restart."""
-    alive = _gateway(request).alive()
+    alive = gateway_of(request).alive()
     return _json({"status": "ok" if alive else "the hub has stopped"}, 200 if alive else 503)
 
 
 async def readyz(request: Request) -> Response:
     """200 when new work may be sent here, else 503 and why not."""
-    reasons = await _gateway(request).unready()
+    reasons = await gateway_of(request).unready()
     return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
 
 async def metrics(request: Request) -> Response:
     """Prometheus text."""
-    content = generate_latest(_gateway(request).metrics.registry)
+    content = generate_latest(gateway_of(request).metrics.registry)
     return Response(content, media_type=CONTENT_TYPE_LATEST, headers=_FRESH)
 
 
 async def openapi(request: Request) -> Response:
     """The description of this API."""
     return Response(msgspec.json.encode(document()), media_type="application/json")
-
-
-def _gateway(request: Request) -> Gateway:
-    gateway: Gateway = request.app.state.gateway
-    return gateway
 
 
 def _json(body: dict[str, object], status: int) -> Response:

@@ -92,6 +92,17 @@ class Hub:
         return self._following.organizations
 
     @property
+    def directory(self) -> OrganizationList:
+        """The directory.
+
+        Raises:
+            TablesAway: it has not been read yet.
+        """
+        if self._following.organizations is None:
+            raise TablesAway("the directory of organizations has not been read yet")
+        return self._following.organizations
+
+    @property
     def releases(self) -> Releases:
         """The release states.
 

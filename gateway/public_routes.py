@@ -17,20 +17,18 @@ from starlette.routing import Route
 
 from gateway.caching import is_known, kept_headers, kept_response, weak_tag
 from gateway.directory import OrganizationList, OrganizationSummary
-from gateway.following import TablesAway
 from gateway.images import AssessmentLookup, CellImage, View, whole_fragment
 from gateway.permissions import VisibilityClass
 from gateway.public_settings import PublicSettings
 from gateway.research_export import FileResponse, FileSlots, ResearchFile
 from gateway.research_file import test_of
 from gateway.routes import wants_csv
-from gateway.service import Gateway
+from gateway.service import Gateway, gateway_of
 from gateway.spreadsheets import csv_text
 from gateway.topics import parse_filter
 from schemas.errors import InvalidInput
 from schemas.figures import FIGURES_HEADER, Figures, figures_row
 from schemas.identifiers import STATE, OrganizationId, organization_id
-from schemas.releases import Releases
 
 _CSV: Final = "text/csv; charset=utf-8"
 _JSON: Final = "application/json"
@@ -57,7 +55,7 @@ class PublicView:
 
     async def organizations(self, request: Request) -> Response:
         """The directory, all of it or what is under one organization; it is public, and so says nothing of results."""
-        known = _known(_gateway(request))
+        known = gateway_of(request).hub.directory
         under = request.query_params.get("under")
         top = STATE if under is None else _existing(known, under)
         found = [known.summary(organization) for organization in known.under(top)]
@@ -66,8 +64,8 @@ class PublicView:
 
     async def aggregates(self, request: Request) -> Response:
         """All published cells of one organization."""
-        gateway = _gateway(request)
-        known = _known(gateway)
+        gateway = gateway_of(request)
+        known = gateway.hub.directory
         query = request.query_params
         as_csv = wants_csv(query.get("format"), request.headers.get("accept", ""))
         wanted = parse_filter(
@@ -90,13 +88,13 @@ class PublicView:
 
     async def research_file(self, request: Request) -> Response:
         """Everything that is published of one test and year, as the state's research files have it."""
-        gateway = _gateway(request)
-        known = _known(gateway)
+        gateway = gateway_of(request)
+        known = gateway.hub.directory
         year, test = _year(request), test_of(request.query_params.get("test", ""))
         file = ResearchFile.of(year, test, self._assessments, known, gateway.hub.visibility)
         # Read before the file is, which may be of later figures; then the next question finds another tag.
         published_ms = await gateway.tables.published_changed_ms()
-        tag = weak_tag(published_ms, _releases(gateway).version, known.version, year, test)
+        tag = weak_tag(published_ms, gateway.hub.releases.version, known.version, year, test)
         modified_ms = max(published_ms, _decided_ms(gateway, known))
         headers = kept_headers(tag, modified_ms, self._seconds)
         if is_known(request, headers):
@@ -105,25 +103,6 @@ class PublicView:
         if request.method == "HEAD":
             return Response(media_type=_CSV, headers=headers)
         return FileResponse(self._slots, file.lines(gateway.tables), headers)
-
-
-def _gateway(request: Request) -> Gateway:
-    gateway: Gateway = request.app.state.gateway
-    return gateway
-
-
-def _known(gateway: Gateway) -> OrganizationList:
-    known = gateway.hub.organizations
-    if known is None:
-        raise TablesAway("the directory of organizations has not been read yet")
-    return known
-
-
-def _releases(gateway: Gateway) -> Releases:
-    releases = gateway.hub.releases
-    if releases is None:
-        raise TablesAway("the release states have not been read yet")
-    return releases
 
 
 def _existing(known: OrganizationList, code: str) -> OrganizationId:
@@ -140,7 +119,7 @@ def _listed_ms(known: OrganizationList) -> int:
 
 def _decided_ms(gateway: Gateway, known: OrganizationList) -> int:
     """When it changed last what is released, or what it is called."""
-    return max(_releases(gateway).changed_ms, _listed_ms(known))
+    return max(gateway.hub.releases.changed_ms, _listed_ms(known))
 
 
 def _year(request: Request) -> int:

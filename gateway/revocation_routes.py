@@ -14,8 +14,8 @@ from starlette.routing import Route
 from gateway.permissions import Forbidden, Permission
 from gateway.request_bodies import read_body
 from gateway.revocations import Revocation, RevocationKind
-from gateway.service import Gateway
-from gateway.tokens import Principal, TokenRefused
+from gateway.service import Gateway, gateway_of
+from gateway.tokens import Principal
 from schemas.audit import AuditKind, shortened
 from schemas.errors import InvalidInput
 from schemas.figures import rfc3339
@@ -92,11 +92,8 @@ async def revoke(request: Request) -> Response:
 
 
 def _asking(request: Request) -> tuple[Gateway, Principal]:
-    gateway: Gateway = request.app.state.gateway
-    principal = gateway.credentials.by_header(request)
-    if principal is None:
-        raise TokenRefused("missing", "Send an access token: Authorization: Bearer TOKEN.")
-    return gateway, principal
+    gateway = gateway_of(request)
+    return gateway, gateway.credentials.by_header_only(request)
 
 
 def _wanted(body: bytes, principal: Principal) -> Revocation:

@@ -14,11 +14,10 @@ from starlette.routing import Route
 from gateway.audit.notes import narrowed_by, watched_organizations
 from gateway.credentials import SESSION_COOKIE, bearer_token
 from gateway.directory import OrganizationSummary
-from gateway.following import TablesAway
 from gateway.grant_claims import claim_of
 from gateway.images import CellImage, put_data, whole_fragment
 from gateway.permissions import Permission
-from gateway.service import Gateway
+from gateway.service import gateway_of
 from gateway.spreadsheets import csv_text
 from gateway.subscriptions import Subscription
 from gateway.tokens import TokenRefused
@@ -47,7 +46,7 @@ def api_routes() -> list[Route]:
 
 async def aggregates(request: Request) -> Response:
     """All cells of one organization, as they stand."""
-    gateway = _gateway(request)
+    gateway = gateway_of(request)
     principal = gateway.credentials.by_header_or_cookie(request)
     query = request.query_params
     as_csv = wants_csv(query.get("format"), request.headers.get("accept", ""))
@@ -90,13 +89,11 @@ async def aggregates(request: Request) -> Response:
 
 async def organizations(request: Request) -> Response:
     """The organizations that the caller may see, all or those under one."""
-    gateway = _gateway(request)
+    gateway = gateway_of(request)
     principal = gateway.credentials.by_header_or_cookie(request)
     under = request.query_params.get("under")
     top = STATE if under is None else organization_id(under)
-    known = gateway.hub.organizations
-    if known is None:
-        raise TablesAway("the directory of organizations has not been read yet")
+    known = gateway.hub.directory
     # The directory is not asked about what is not open: then what exists takes no longer than what does not.
     reached = principal.rights.touches(Permission.CUSTOM_AGGREGATE_READ, top)
     visible = principal.rights.visible_among(known.under(top)) if reached else []
@@ -108,7 +105,7 @@ async def organizations(request: Request) -> Response:
 
 async def session(request: Request) -> Response:
     """Who the caller is to us, what is granted, what that comes to here, and until when."""
-    principal = _gateway(request).credentials.by_header_or_cookie(request)
+    principal = gateway_of(request).credentials.by_header_or_cookie(request)
     body = {
         "subject": principal.subject,
         "expires": rfc3339(int(principal.expires.timestamp() * 1000)),
@@ -123,7 +120,7 @@ async def session(request: Request) -> Response:
 
 async def open_session(request: Request) -> Response:
     """Put the header's token into a cookie, for EventSource, which cannot send headers."""
-    gateway = _gateway(request)
+    gateway = gateway_of(request)
     token = bearer_token(request)
     principal = gateway.credentials.by_header(request)
     if token is None or principal is None:
@@ -153,11 +150,6 @@ async def close_session(request: Request) -> Response:
         SESSION_COOKIE, path="/", secure=request.url.scheme == "https", httponly=True, samesite="strict"
     )
     return answer
-
-
-def _gateway(request: Request) -> Gateway:
-    gateway: Gateway = request.app.state.gateway
-    return gateway
 
 
 def wants_csv(form: str | None, accept: str) -> bool:

@@ -7,13 +7,14 @@ import contextlib
 from dataclasses import dataclass, field
 
 from redis.exceptions import RedisError
+from starlette.requests import HTTPConnection
 
 from gateway.audit.notes import Notes
 from gateway.auditing import Auditor, NoAudit
 from gateway.commands import Commands
 from gateway.connections import Connections
 from gateway.credentials import Credentials
-from gateway.following import TablesAway, TablesState
+from gateway.following import TablesState
 from gateway.hub import Hub
 from gateway.images import View
 from gateway.metrics import Metrics
@@ -66,10 +67,7 @@ class Gateway:
             InvalidInput: they are too many.
             TablesAway: which organizations there are is not known yet.
         """
-        known = self.hub.organizations
-        if known is None:
-            raise TablesAway("the directory of organizations has not been read yet")
-        return subscription.views(principal, known)
+        return subscription.views(principal, self.hub.directory)
 
     def left(self, stream: Stream) -> None:
         """A stream's connection is over."""
@@ -109,3 +107,9 @@ class Gateway:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(window + _FAREWELL_SECONDS):
                 await self.hub.until_empty()
+
+
+def gateway_of(request: HTTPConnection) -> Gateway:
+    """The gateway that serves a request."""
+    gateway: Gateway = request.app.state.gateway
+    return gateway

@@ -13,8 +13,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway import sse
-from gateway.directory import OrganizationList
-from gateway.following import TablesAway, TablesState
+from gateway.following import TablesState
 from gateway.hub import Hub
 from gateway.images import View
 from gateway.lines import Chunk, Line
@@ -69,7 +68,7 @@ class Stream(Telling):
             InvalidInput: it is too much.
             TablesAway: which organizations there are is not known yet.
         """
-        subscription.views(principal, _known(hub))
+        subscription.views(principal, hub.directory)
         super().__init__(hub, subscription, principal, metrics, stream_id, cursor, since_ms)
         self.reason = sse.CloseReason.CLIENT_GONE
         self.due = NEVER
@@ -103,7 +102,7 @@ class Stream(Telling):
         self._age_ends = wheel.after(self._limits.max_age_seconds * random.uniform(0.8, 1.2))
         self._expires = self._expiry()
         self._challenge_at = self._expires - turns(self._limits.challenge_seconds)
-        views = self.subscription.views_now(self.principal, _known(hub))
+        views = self.subscription.views_now(self.principal, hub.directory)
         self._outlets = hub.enter(self, views)
         self._mark = self._mark_for(views)
         box = self._box = Mailbox()
@@ -219,7 +218,7 @@ class Stream(Telling):
         """
         if self._line is None or self._ended:
             return
-        views = subscription.views(self.principal, _known(self._hub))
+        views = subscription.views(self.principal, self._hub.directory)
         self.subscription = subscription
         self._metrics.subscription_changes.inc()
         self._watch(views, mark_of(views))
@@ -240,7 +239,7 @@ class Stream(Telling):
         early = turns(self._limits.challenge_seconds)
         self._challenge_at = self._expires - min(early, (self._expires - now) // 2)
         self._metrics.renewals.inc()
-        views = self.subscription.views_now(principal, _known(self._hub))
+        views = self.subscription.views_now(principal, self._hub.directory)
         self._watch(views, self._mark_for(views))
         if not self._ended:
             self._hub.wheel.schedule(self, self._next_look())
@@ -248,7 +247,7 @@ class Stream(Telling):
     def reassess(self, principal: Principal) -> None:
         """Go on with other rights of the same holder: what they do not open goes at once, what they open comes."""
         self.principal = principal
-        views = self.subscription.views_now(principal, _known(self._hub))
+        views = self.subscription.views_now(principal, self._hub.directory)
         if not views and (self._outlets or self._line is None):
             self.close(sse.CloseReason.FORBIDDEN)
         elif self._line is None or self._ended:
@@ -263,7 +262,7 @@ class Stream(Telling):
         """Watch what the directory makes of the subscription now."""
         if self._line is None or self._ended:
             return
-        views = self.subscription.views_now(self.principal, _known(self._hub))
+        views = self.subscription.views_now(self.principal, self._hub.directory)
         if views != tuple(outlet.view for outlet in self._outlets):
             self._watch(views, self._mark_for(views))
 
@@ -300,12 +299,6 @@ class Stream(Telling):
         if self._blocked_since != NEVER:
             return min(ends, self._blocked_since + turns(self._limits.send_timeout_seconds))
         return min(ends, self._spoke + turns(self._limits.heartbeat_seconds))
-
-
-def _known(hub: Hub) -> OrganizationList:
-    if hub.organizations is None:
-        raise TablesAway("the directory of organizations has not been read yet")
-    return hub.organizations
 
 
 def farewell(reason: sse.CloseReason) -> bytes:

@@ -20,7 +20,7 @@ from gateway.connections import counted_address
 from gateway.permissions import Forbidden
 from gateway.problems import RETRY_AFTER_SECONDS, problem
 from gateway.request_bodies import read_body
-from gateway.service import Gateway
+from gateway.service import Gateway, gateway_of
 from gateway.stream import Stream, farewell
 from gateway.streaming_response import StreamingResponse
 from gateway.subscriptions import SubscriptionRequest
@@ -59,7 +59,7 @@ class StreamEndpoint:
 
 async def change(request: Request) -> Response:
     """Let an open stream watch something else."""
-    gateway = _gateway(request)
+    gateway = gateway_of(request)
     principal = gateway.credentials.by_header_or_cookie(request)
     asked = await asked_subscription(request)
     gateway.views(principal, asked.subscription(gateway.settings.subscriptions))
@@ -68,7 +68,7 @@ async def change(request: Request) -> Response:
 
 async def renew(request: Request) -> Response:
     """Let an open stream go on with the token of this request."""
-    gateway = _gateway(request)
+    gateway = gateway_of(request)
     principal = gateway.credentials.by_header_or_cookie(request)
     return await _commanded(gateway, request, principal, None)
 
@@ -76,7 +76,7 @@ async def renew(request: Request) -> Response:
 async def _opened(request: HTTPConnection) -> ASGIApp:
     if not accepts_event_stream(", ".join(request.headers.getlist("accept"))):
         raise HTTPException(HTTPStatus.NOT_ACCEPTABLE, NOT_ACCEPTABLE)
-    gateway = _gateway(request)
+    gateway = gateway_of(request)
     try:
         principal, asked = await _asked_by(gateway, request)
         cursor, since_ms = _from_where(request)
@@ -222,8 +222,3 @@ def _answer(stream_id: str, result: Result) -> Response:
                 f"The stream cannot be reached just now; ask again in {RETRY_AFTER_SECONDS} s.",
                 {"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
-
-
-def _gateway(request: HTTPConnection) -> Gateway:
-    gateway: Gateway = request.app.state.gateway
-    return gateway

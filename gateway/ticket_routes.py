@@ -12,9 +12,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.holders import holder_of
-from gateway.service import Gateway
+from gateway.service import gateway_of
 from gateway.stream_routes import asked_subscription
-from gateway.tokens import TokenRefused
 from schemas.audit import AuditKind
 from schemas.figures import rfc3339
 
@@ -35,10 +34,8 @@ def ticket_routes() -> list[Route]:
 
 async def issue(request: Request) -> Response:
     """A ticket for one stream in the name of the header's token, never of the cookie's."""
-    gateway: Gateway = request.app.state.gateway
-    principal = gateway.credentials.by_header(request)
-    if principal is None:
-        raise TokenRefused("missing", "Send an access token: Authorization: Bearer TOKEN.")
+    gateway = gateway_of(request)
+    principal = gateway.credentials.by_header_only(request)
     asked = await asked_subscription(request)
     gateway.views(principal, asked.subscription(gateway.settings.subscriptions))
     ticket, expires = await gateway.tickets.issue(holder_of(principal), asked)

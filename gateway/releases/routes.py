@@ -48,8 +48,8 @@ from gateway.releases.wanted import (
     write_csv,
 )
 from gateway.request_bodies import read_body
-from gateway.service import Gateway
-from gateway.tokens import Principal, TokenRefused
+from gateway.service import gateway_of
+from gateway.tokens import Principal
 from schemas.errors import DependencyUnavailable, InvalidInput
 from schemas.figures import rfc3339
 from schemas.identifiers import STATE, OrganizationId, OrganizationLevel
@@ -89,7 +89,7 @@ class _Endpoint:
         self._changes = changes
 
     async def show(self, request: Request) -> Response:
-        principal = _gateway(request).credentials.by_header_or_cookie(request)
+        principal = gateway_of(request).credentials.by_header_or_cookie(request)
         releases, known, districts, shown = await self._shown(request, principal)
         return _json(
             ReleasesAnswer(
@@ -105,7 +105,7 @@ class _Endpoint:
         )
 
     async def export(self, request: Request) -> Response:
-        principal = _gateway(request).credentials.by_header_or_cookie(request)
+        principal = gateway_of(request).credentials.by_header_or_cookie(request)
         _, known, _, shown = await self._shown(request, principal)
         return Response(
             write_csv(shown, known),
@@ -114,7 +114,7 @@ class _Endpoint:
         )
 
     async def change(self, request: Request) -> Response:
-        principal = _holder(request)
+        principal = gateway_of(request).credentials.by_header_only(request)
         parts = request.path_params
         key = ReleaseKey(
             school_year(parts["year"]),
@@ -133,17 +133,17 @@ class _Endpoint:
         return _done(outcome, 1)
 
     async def import_file(self, request: Request) -> Response:
-        principal = _holder(request)
+        principal = gateway_of(request).credentials.by_header_only(request)
         data = await read_body(request, most_bytes=_LARGEST_FILE, kind="text/csv")
         wanted = await asyncio.to_thread(read_csv, data)
         return _done(await self._order(request, principal, wanted), len(wanted))
 
     async def _order(self, request: Request, principal: Principal, wanted: Sequence[Wanted]) -> Outcome:
-        gateway = _gateway(request)
+        gateway = gateway_of(request)
         return await self._changes.change(
             wanted,
             principal,
-            _known(gateway),
+            gateway.hub.directory,
             gateway.audit,
             address=counted_address(request.client.host if request.client else None),
         )
@@ -157,7 +157,7 @@ class _Endpoint:
         asked = {district_code(text) for text in query.getlist("district")}
         subjects = {subject_named(text) for text in query.getlist("subject")}
         reports = {report_named(text) for text in query.getlist("report")}
-        known = _known(_gateway(request))
+        known = gateway_of(request).hub.directory
         open_ = [
             district
             for district in known.below(STATE, OrganizationLevel.DISTRICT)
@@ -208,14 +208,6 @@ def _answering(
     return answer
 
 
-def _holder(request: Request) -> Principal:
-    # A cookie must not do: what it carries is sent by any page that a browser shows.
-    principal = _gateway(request).credentials.by_header(request)
-    if principal is None:
-        raise TokenRefused("missing", "Send an access token: Authorization: Bearer TOKEN.")
-    return principal
-
-
 def _done(outcome: Outcome, asked: int) -> Response:
     answer = ChangesAnswer(
         changed=tuple(
@@ -239,17 +231,6 @@ def _json(body: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
 
 def _listed(faults: Sequence[Fault]) -> dict[str, Any]:
     return {"errors": faults[:_FAULTS_SHOWN]}
-
-
-def _known(gateway: Gateway) -> OrganizationList:
-    if gateway.hub.organizations is None:
-        raise TablesAway("the directory of organizations has not been read yet")
-    return gateway.hub.organizations
-
-
-def _gateway(request: Request) -> Gateway:
-    gateway: Gateway = request.app.state.gateway
-    return gateway
 
 
 def _sentence(error: Exception) -> str:

@@ -187,7 +187,7 @@ def _application(reader: Principal, stream: _OpenStream, organizations: Organiza
     gateway = Gateway(
         settings=cast(Any, settings),
         tables=cast(Any, None),
-        hub=cast(Any, SimpleNamespace(organizations=organizations)),
+        hub=cast(Any, SimpleNamespace(directory=organizations)),
         credentials=cast(Any, SimpleNamespace(by_header_or_cookie=lambda request: reader)),
         metrics=Metrics(),
         connections=connections,

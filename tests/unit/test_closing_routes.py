@@ -56,21 +56,17 @@ class World:
         assert name == "scores:closings"
         return self.stored
 
-    def by_header(self, request: Request) -> Principal | None:
+    def by_header_only(self, request: Request) -> Principal:
         role, _, organization = (
             request.headers.get("authorization", "").removeprefix("Bearer ").partition("@")
         )
         if not role:
-            return None
+            raise TokenRefused("missing", "Send an access token: Authorization: Bearer TOKEN.")
         grants = (Grant(role, OrganizationId(organization)),)
         rights = BUILT_IN_ROLES.rights(grants)
         return Principal("officer@example.test", grants, datetime(2030, 1, 1, tzinfo=UTC), "t-1", rights)
 
-    def by_header_or_cookie(self, request: Request) -> Principal:
-        principal = self.by_header(request)
-        if principal is None:
-            raise TokenRefused("missing", "Send an access token: Authorization: Bearer TOKEN.")
-        return principal
+    by_header_or_cookie = by_header_only
 
     def read(self, request: Request, principal: Principal, kind: AuditKind, **more: Any) -> None:
         self.noted.append(AuditEvent(kind=kind, subject=principal.subject, **more))
