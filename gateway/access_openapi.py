@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from gateway.openapi_parts import json_answer, json_content, shared_answers
 from gateway.revocation_routes import ListedRevocation, ListedRevocations, RevocationOrder
 from gateway.ticket_routes import IssuedTicket
 
@@ -13,8 +14,8 @@ _BEARER: Final[list[dict[str, list[str]]]] = [{"bearer": []}]
 
 def access_paths() -> dict[str, Any]:
     """The paths of ``gateway.ticket_routes`` and ``gateway.revocation_routes``."""
-    bodies = _answers({"413": "TooLarge", "415": "NotJson"})
-    refusals = _answers(
+    bodies = shared_answers({"413": "TooLarge", "415": "NotJson"})
+    refusals = shared_answers(
         {"400": "BadRequest", "401": "Unauthorized", "403": "Forbidden", "503": "Unavailable"}
     )
     return {
@@ -26,7 +27,7 @@ def access_paths() -> dict[str, Any]:
                 "of its stream.",
                 "security": _BEARER,
                 "requestBody": _body("SubscriptionRequest"),
-                "responses": {"201": _json("The ticket.", "IssuedTicket"), **refusals, **bodies},
+                "responses": {"201": json_answer("The ticket.", "IssuedTicket"), **refusals, **bodies},
             }
         },
         "/v1/revocations": {
@@ -34,7 +35,7 @@ def access_paths() -> dict[str, Any]:
                 "operationId": "revocations",
                 "summary": "Which tokens open nothing any more, as far as you may revoke",
                 "security": _BEARER,
-                "responses": {"200": _json("They.", "ListedRevocations"), **refusals},
+                "responses": {"200": json_answer("They.", "ListedRevocations"), **refusals},
             },
             "post": {
                 "operationId": "revoke",
@@ -43,21 +44,11 @@ def access_paths() -> dict[str, Any]:
                 "for a district there. Streams are closed on every node; tokens issued later are not touched.",
                 "security": _BEARER,
                 "requestBody": _body("RevocationOrder"),
-                "responses": {"201": _json("Done.", "ListedRevocation"), **refusals, **bodies},
+                "responses": {"201": json_answer("Done.", "ListedRevocation"), **refusals, **bodies},
             },
         },
     }
 
 
-def _json(description: str, schema: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"description": description, "content": content}
-
-
 def _body(schema: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"required": True, "content": content}
-
-
-def _answers(names: dict[str, str]) -> dict[str, Any]:
-    return {status: {"$ref": f"#/components/responses/{name}"} for status, name in names.items()}
+    return {"required": True, "content": json_content(schema)}

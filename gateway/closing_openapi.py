@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.closing_answers import AcceptedClosing, ClosingOrder, ClosingsAnswer
+from gateway.openapi_parts import json_answer, shared_answers
 
 CLOSINGS_PATH: Final = "/v1/closings"
 CLOSING_STRUCTS: Final = (ClosingOrder, AcceptedClosing, ClosingsAnswer)
@@ -23,7 +24,10 @@ def closing_paths() -> dict[str, Any]:
                 "operationId": "closings",
                 "summary": "Tests of a year that are, were or will be closed",
                 "description": "Results that come while their test is closed are parked, and change no figure.",
-                "responses": {"200": _json("From when to when.", "ClosingsAnswer"), **_answers("401", "503")},
+                "responses": {
+                    "200": json_answer("From when to when.", "ClosingsAnswer"),
+                    **_answers("401", "503"),
+                },
             }
         },
         f"{CLOSINGS_PATH}/{{year}}/{{test}}": {
@@ -44,7 +48,7 @@ def closing_paths() -> dict[str, Any]:
                     },
                 },
                 "responses": {
-                    "202": _json("Accepted, and safe in Kafka.", "AcceptedClosing"),
+                    "202": json_answer("Accepted, and safe in Kafka.", "AcceptedClosing"),
                     **_answers("400", "401", "403", "413", "415", "503"),
                 },
             }
@@ -63,9 +67,4 @@ _NAMES: Final = {
 
 
 def _answers(*statuses: str) -> dict[str, Any]:
-    return {status: {"$ref": f"#/components/responses/{_NAMES[status]}"} for status in statuses}
-
-
-def _json(description: str, schema: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"description": description, "content": content}
+    return shared_answers({status: _NAMES[status] for status in statuses})

@@ -11,13 +11,13 @@ import msgspec
 from gateway.access_openapi import ACCESS_STRUCTS, access_paths
 from gateway.closing_openapi import CLOSING_STRUCTS, closing_paths
 from gateway.directory import OrganizationSummary
+from gateway.openapi_parts import CDS, json_answer, query_parameter, shared_answers
 from gateway.permissions import GroupKind
 from gateway.public_openapi import public_paths
 from gateway.releases.openapi import DESCRIBED, release_paths
 from gateway.subscriptions import SubscriptionRequest
 from schemas.figures import Figures
 
-_CDS: Final = {"type": "string", "pattern": "^[0-9]{14}$", "examples": ["19647330000000"]}
 _TIME: Final = {"type": "string", "format": "date-time"}
 _NULLABLE_TIME: Final = {"type": ["string", "null"], "format": "date-time"}
 _STALE: Final = {
@@ -90,11 +90,11 @@ def document() -> dict[str, Any]:
 
 def _read_paths() -> dict[str, Any]:
     narrowing = [
-        _query(
+        query_parameter(
             "year", _several(_YEAR), "School years, by the year in which they end; repeated: any of them."
         ),
-        _query("test", _several(_TEST), "Test codes, e.g. ELA-SUM; repeated: any of them."),
-        _query("grade", _several(_GRADE), "KG or 1 to 12; repeated: any of them."),
+        query_parameter("test", _several(_TEST), "Test codes, e.g. ELA-SUM; repeated: any of them."),
+        query_parameter("grade", _several(_GRADE), "KG or 1 to 12; repeated: any of them."),
     ]
     return {
         "/v1/stream": {
@@ -117,7 +117,7 @@ def _read_paths() -> dict[str, Any]:
                         },
                     },
                     *narrowing,
-                    _query(
+                    query_parameter(
                         "ticket",
                         {"type": "string"},
                         "Instead of a token and all of the above: a ticket, which says both.",
@@ -127,12 +127,12 @@ def _read_paths() -> dict[str, Any]:
                         "in": "header",
                         "schema": {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"},
                     },
-                    _query(
+                    query_parameter(
                         "last_event_id",
                         {"type": "string"},
                         "As the header, for a first connect; the header wins. Also lastEventId.",
                     ),
-                    _query(
+                    query_parameter(
                         "since",
                         {"type": "string", "examples": ["2026-05-04T12:00:00Z", "1777896000000"]},
                         "For a first connect without an id: only cells that changed later. A time with its zone, or "
@@ -145,7 +145,7 @@ def _read_paths() -> dict[str, Any]:
                         "content": {"text/event-stream": {"schema": {"$ref": "#/components/schemas/Event"}}},
                     },
                     **_refusals(),
-                    **_answers({"406": "NotAcceptable"}),
+                    **shared_answers({"406": "NotAcceptable"}),
                 },
             }
         },
@@ -154,9 +154,9 @@ def _read_paths() -> dict[str, Any]:
                 "operationId": "aggregates",
                 "summary": "All cells of one organization, as they stand",
                 "parameters": [
-                    {"name": "organization", "in": "path", "required": True, "schema": _CDS},
+                    {"name": "organization", "in": "path", "required": True, "schema": CDS},
                     *narrowing,
-                    _query("format", {"enum": ["json", "csv"]}, "Or Accept: text/csv."),
+                    query_parameter("format", {"enum": ["json", "csv"]}, "Or Accept: text/csv."),
                 ],
                 "responses": {
                     "200": {
@@ -174,9 +174,9 @@ def _read_paths() -> dict[str, Any]:
             "get": {
                 "operationId": "organizations",
                 "summary": "The organizations that you may see",
-                "parameters": [_query("under", _CDS, "Only this organization and those below it.")],
+                "parameters": [query_parameter("under", CDS, "Only this organization and those below it.")],
                 "responses": {
-                    "200": _json("In the order of their codes.", "Organizations"),
+                    "200": json_answer("In the order of their codes.", "Organizations"),
                     **_refusals(unavailable=True),
                 },
             }
@@ -186,7 +186,7 @@ def _read_paths() -> dict[str, Any]:
 
 def _command_paths() -> dict[str, Any]:
     stream = {"name": "stream", "in": "path", "required": True, "schema": {"type": "string"}}
-    accepted = _json("Taken; the stream itself confirms with `subscribed`.", "Stream")
+    accepted = json_answer("Taken; the stream itself confirms with `subscribed`.", "Stream")
     body = {"application/json": {"schema": {"$ref": "#/components/schemas/SubscriptionRequest"}}}
     return {
         "/v1/streams/{stream}/subscription": {
@@ -200,7 +200,9 @@ def _command_paths() -> dict[str, Any]:
                 "responses": {
                     "202": accepted,
                     **_refusals(unavailable=True),
-                    **_answers({"404": "NoStream", "413": "TooLarge", "415": "NotJson", "429": "TooOften"}),
+                    **shared_answers(
+                        {"404": "NoStream", "413": "TooLarge", "415": "NotJson", "429": "TooOften"}
+                    ),
                 },
             }
         },
@@ -213,7 +215,7 @@ def _command_paths() -> dict[str, Any]:
                 "responses": {
                     "202": accepted,
                     **_refusals(unavailable=True),
-                    **_answers({"404": "NoStream", "429": "TooOften"}),
+                    **shared_answers({"404": "NoStream", "429": "TooOften"}),
                 },
             }
         },
@@ -226,7 +228,7 @@ def _session_paths() -> dict[str, Any]:
             "get": {
                 "operationId": "session",
                 "summary": "Who you are here, and what is granted",
-                "responses": {"200": _json("Your session.", "Session"), **_refusals()},
+                "responses": {"200": json_answer("Your session.", "Session"), **_refusals()},
             },
             "post": {
                 "operationId": "openSession",
@@ -256,8 +258,8 @@ def _import_paths() -> dict[str, Any]:
                 "summary": "Submit exam reports; accepted means acknowledged by Kafka",
                 "security": bearer,
                 "parameters": [
-                    _query("batch", {"type": "string"}, "A name to ask for afterwards."),
-                    _query("filename", {"type": "string"}, "Where the report came from."),
+                    query_parameter("batch", {"type": "string"}, "A name to ask for afterwards."),
+                    query_parameter("filename", {"type": "string"}, "Where the report came from."),
                 ],
                 "requestBody": {"required": True, "content": {kind: submitted for kind in kinds}},
                 "responses": {
@@ -272,7 +274,7 @@ def _import_paths() -> dict[str, Any]:
                 "operationId": "importBatch",
                 "summary": "How many documents of a batch came to what",
                 "security": bearer,
-                "parameters": [_query("batch", {"type": "string"}, "The batch's name.")],
+                "parameters": [query_parameter("batch", {"type": "string"}, "The batch's name.")],
                 "responses": {
                     "200": {
                         "description": "Counts.",
@@ -334,7 +336,7 @@ def _schemas() -> dict[str, Any]:
     )
     cells = {"type": "array", "items": {"$ref": "#/components/schemas/Figures"}}
     whole = _object(
-        {"id": _CDS, "name": {"type": "string"}, "level": {"type": "string"}, "cells": cells},
+        {"id": CDS, "name": {"type": "string"}, "level": {"type": "string"}, "cells": cells},
     )
     put = {
         "preliminary": _PRELIMINARY,
@@ -352,7 +354,7 @@ def _schemas() -> dict[str, Any]:
                 "preliminary": _PRELIMINARY,
                 "stale": _STALE,
                 "as_of": _TIME,
-                "organizations": {"type": "array", "items": _object({"id": _CDS, "cells": cells})},
+                "organizations": {"type": "array", "items": _object({"id": CDS, "cells": cells})},
             }
         ),
         "Progress": _object(
@@ -372,7 +374,7 @@ def _schemas() -> dict[str, Any]:
                 "years": {"type": "array", "items": _YEAR},
                 "organizations": {"type": "integer"},
                 "expires": _TIME,
-                "dropped": {"type": "array", "items": _CDS, "description": "Forget these; absent when none."},
+                "dropped": {"type": "array", "items": CDS, "description": "Forget these; absent when none."},
             },
             optional=("tests", "grades", "years", "dropped"),
         ),
@@ -421,7 +423,7 @@ def _schemas() -> dict[str, Any]:
                     "type": "object",
                     "description": "For each permission that the grants come to, the organizations at and below which "
                     "it holds.",
-                    "additionalProperties": {"type": "array", "items": _CDS},
+                    "additionalProperties": {"type": "array", "items": CDS},
                 },
                 "student_groups": {
                     "type": "object",
@@ -450,17 +452,8 @@ def _object(properties: dict[str, Any], *, optional: Sequence[str] = ()) -> dict
     return {"type": "object", "properties": properties, "required": required}
 
 
-def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "schema": schema, "description": description}
-
-
 def _several(items: dict[str, Any]) -> dict[str, Any]:
     return {"type": "array", "minItems": 1, "items": items}
-
-
-def _json(description: str, schema: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"description": description, "content": content}
 
 
 def _problem(description: str) -> dict[str, Any]:
@@ -472,8 +465,4 @@ def _refusals(*, unavailable: bool = False) -> dict[str, Any]:
     names = {"400": "BadRequest", "401": "Unauthorized", "403": "Forbidden"}
     if unavailable:
         names["503"] = "Unavailable"
-    return _answers(names)
-
-
-def _answers(names: dict[str, str]) -> dict[str, Any]:
-    return {status: {"$ref": f"#/components/responses/{name}"} for status, name in names.items()}
+    return shared_answers(names)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-_CDS: Final = {"type": "string", "pattern": "^[0-9]{14}$", "examples": ["19647330000000"]}
+from gateway.openapi_parts import CDS, query_parameter
+
 _CONDITIONAL: Final = (
     "Asked again with `If-None-Match`, it costs nothing while figures stand still: they move by groups of students, once in "
     "a publishing interval at most."
@@ -14,7 +15,7 @@ _CONDITIONAL: Final = (
 def public_paths() -> dict[str, Any]:
     """The paths; there only where the public view is open."""
     narrowing = [
-        _query(name, {"type": "array", "minItems": 1, "items": {"type": "string"}}, text)
+        query_parameter(name, {"type": "array", "minItems": 1, "items": {"type": "string"}}, text)
         for name, text in (
             ("year", "School years, by the year in which they end; repeated: any of them."),
             ("test", "Test codes, e.g. ELA-SUM; repeated: any of them."),
@@ -42,7 +43,7 @@ def public_paths() -> dict[str, Any]:
             "publicOrganizations",
             "The directory",
             "All organizations, or those under one, by code.",
-            [_query("under", _CDS, "Only this organization and what is below it.")],
+            [query_parameter("under", CDS, "Only this organization and what is below it.")],
             {"application/json": {"schema": listed}},
         ),
         "/public/v1/aggregates/{organization}": _get(
@@ -51,9 +52,11 @@ def public_paths() -> dict[str, Any]:
             "Released results only, after disclosure control: `suppressed` where too few students stand behind a figure. "
             + _CONDITIONAL,
             [
-                {"name": "organization", "in": "path", "required": True, "schema": _CDS},
+                {"name": "organization", "in": "path", "required": True, "schema": CDS},
                 *narrowing,
-                _query("format", {"enum": ["json", "csv"]}, "The form; else the Accept header decides."),
+                query_parameter(
+                    "format", {"enum": ["json", "csv"]}, "The form; else the Accept header decides."
+                ),
             ],
             {"application/json": {"schema": figures}, **csv},
         ),
@@ -64,13 +67,13 @@ def public_paths() -> dict[str, Any]:
             "grades, and only where each of them is shown. " + _CONDITIONAL,
             [
                 {
-                    **_query(
+                    **query_parameter(
                         "year", {"type": "integer", "minimum": 2000, "maximum": 2199}, "The school year."
                     ),
                     "required": True,
                 },
                 {
-                    **_query(
+                    **query_parameter(
                         "test",
                         {"type": "string", "examples": ["ELA-SUM", "1"]},
                         "A test code, or the state's number of a test.",
@@ -107,7 +110,3 @@ def _get(
             },
         }
     }
-
-
-def _query(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "schema": schema, "description": description}

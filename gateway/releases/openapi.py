@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from gateway.openapi_parts import json_answer, shared_answers
 from gateway.releases.answers import ChangesAnswer, ReleaseOrder, ReleasesAnswer
 from gateway.releases.changing import RELEASES_PATH
 from gateway.releases.wanted import COLUMNS
@@ -57,7 +58,7 @@ def release_paths() -> dict[str, Any]:
                 "summary": "Release states of the districts that the caller may know",
                 "description": f"States are {_STATES}; `unlisted` is the state of what is not listed.",
                 "parameters": narrowing,
-                "responses": {"200": _json("The states.", "ReleasesAnswer"), **_refusals()},
+                "responses": {"200": json_answer("The states.", "ReleasesAnswer"), **_refusals()},
             }
         },
         f"{RELEASES_PATH}.csv": {
@@ -100,18 +101,13 @@ def release_paths() -> dict[str, Any]:
 
 def _changed() -> dict[str, Any]:
     return {
-        "200": _json("Changed, and in effect.", "ChangesAnswer"),
-        "202": _json("Accepted, and safe in Kafka; not in effect yet.", "ChangesAnswer"),
+        "200": json_answer("Changed, and in effect.", "ChangesAnswer"),
+        "202": json_answer("Accepted, and safe in Kafka; not in effect yet.", "ChangesAnswer"),
         **_refusals(),
         "413": {"$ref": "#/components/responses/TooLarge"},
     }
 
 
-def _json(description: str, schema: str) -> dict[str, Any]:
-    content = {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
-    return {"description": description, "content": content}
-
-
 def _refusals() -> dict[str, Any]:
     names = {"400": "BadRequest", "401": "Unauthorized", "403": "Forbidden", "503": "Unavailable"}
-    return {status: {"$ref": f"#/components/responses/{name}"} for status, name in names.items()}
+    return shared_answers(names)

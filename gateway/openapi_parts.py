@@ -1,0 +1,27 @@
+"""What the parts of the API's description say alike: a JSON answer, a refusal, a parameter."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+CDS: Final = {"type": "string", "pattern": "^[0-9]{14}$", "examples": ["19647330000000"]}
+
+
+def json_answer(description: str, schema: str) -> dict[str, Any]:
+    """An answer whose body is one of the schemas."""
+    return {"description": description, "content": json_content(schema)}
+
+
+def json_content(schema: str) -> dict[str, Any]:
+    """A JSON body of one of the schemas."""
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{schema}"}}}
+
+
+def shared_answers(names: dict[str, str]) -> dict[str, Any]:
+    """Answers that many paths have, by status."""
+    return {status: {"$ref": f"#/components/responses/{name}"} for status, name in names.items()}
+
+
+def query_parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
+    """A parameter in the address."""
+    return {"name": name, "in": "query", "schema": schema, "description": description}
