@@ -125,11 +125,20 @@ class ReferenceStore:
         await self.refresh()
 
     async def refresh(self) -> bool:
-        """Take the table up when it has changed; True when it had."""
-        version = await self._redis.get(self._reference.version)
-        if version == self._version:
-            return False
-        if int(version or 0) < int(self._version or 0):
+        """Take the table up when it has changed; True when it had.
+
+        Also True when another task has taken it up since this was called: whoever asks has looked at the table before.
+        """
+        before = self._version
+        while True:
+            known = self._version
+            version = await self._redis.get(self._reference.version)
+            if known == self._version:
+                break
+            # Another task has taken up a version meanwhile, perhaps a later one than this answer.
+        if version == known:
+            return known != before
+        if int(version or 0) < int(known or 0):
             self._version = version
             await self._read_again()
             return True
