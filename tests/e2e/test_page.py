@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from e2e.browser import Page, Pipe, browser, chromium
+from e2e.browser import Page, Pipe, chromium
 from fake_worker import FakeWorker, scored
 from integration.gateway_fixtures import (
     DISTRICT,
@@ -16,19 +16,12 @@ from integration.gateway_fixtures import (
     GatewayProcess,
     RedisServer,
     gateway_process,
-    redis_server,
 )
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="not run: there is no Chromium on this machine")
 
 SCHOOL_CARD = "document.querySelectorAll('.card')[0]"
 DISTRICT_CARD = "document.querySelectorAll('.card')[1]"
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -47,14 +40,6 @@ def worker(redis: RedisServer) -> FakeWorker:
 def gateway(redis: RedisServer, worker: FakeWorker) -> Iterator[GatewayProcess]:
     with gateway_process(redis.url) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def running_browser() -> Iterator[Pipe]:
-    binary = chromium()
-    assert binary is not None
-    with browser(binary) as pipe:
-        yield pipe
 
 
 @pytest.fixture

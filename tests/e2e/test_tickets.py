@@ -7,17 +7,15 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from e2e.browser import Page, Pipe, browser, chromium
+from e2e.browser import Page, Pipe, chromium
 from fake_worker import FakeWorker, scored
 from integration.gateway_fixtures import (
     DISTRICT,
-    ORGANIZATIONS,
     SCHOOL,
     STATE,
     GatewayProcess,
     RedisServer,
     gateway_process,
-    redis_server,
 )
 from tcp_proxy import TcpProxy
 
@@ -66,32 +64,9 @@ def dashboard() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def worker(redis: RedisServer) -> FakeWorker:
-    made = FakeWorker(redis.url)
-    made.list_organizations(ORGANIZATIONS)
-    made.apply(SCHOOL, [scored(2450, 3)])
-    made.serve()
-    return made
-
-
-@pytest.fixture(scope="module")
 def gateway(redis: RedisServer, worker: FakeWorker, dashboard: str) -> Iterator[GatewayProcess]:
     with gateway_process(redis.url, SCORES_ALLOWED_ORIGINS=dashboard) as running:
         yield running
-
-
-@pytest.fixture(scope="module")
-def running_browser() -> Iterator[Pipe]:
-    binary = chromium()
-    assert binary is not None
-    with browser(binary) as pipe:
-        yield pipe
 
 
 @pytest.fixture

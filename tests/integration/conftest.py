@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from served_school import redis, worker
 
 from cli.stack.redis_server import EmbeddedRedis
+
+__all__ = ["redis", "worker"]  # fixtures
 
 PROJECT = Path(__file__).parents[2]
 

@@ -7,17 +7,14 @@ import re
 import socket
 import struct
 import sys
-from collections.abc import Iterator
 
 import pytest
 from fake_worker import FakeWorker, scored
 from integration.gateway_fixtures import (
     DISTRICT,
-    ORGANIZATIONS,
     SCHOOL,
     RedisServer,
     gateway_process,
-    redis_server,
     stream,
     wait_until,
 )
@@ -26,21 +23,6 @@ from integration.raw_http import RawConnection, get
 
 STREAM = f"/v1/stream?topic=school/{SCHOOL}"
 MIB = 2**20
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def worker(redis: RedisServer) -> FakeWorker:
-    made = FakeWorker(redis.url)
-    made.list_organizations(ORGANIZATIONS)
-    made.apply(SCHOOL, [scored(2450, 3)])
-    made.serve()
-    return made
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="not run: memory is read from /proc")

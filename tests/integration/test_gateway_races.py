@@ -6,7 +6,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,7 +19,6 @@ from integration.gateway_fixtures import (
     SCHOOL,
     SECOND_SCHOOL,
     RedisServer,
-    redis_server,
 )
 
 from gateway.hub import Hub
@@ -42,12 +41,6 @@ pytestmark = pytest.mark.anyio
 BATCHES = 400
 SUBSCRIBERS = 40
 Cells = dict[tuple[str, str, str], dict[str, Any]]
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
 
 
 @asynccontextmanager

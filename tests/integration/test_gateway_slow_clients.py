@@ -9,18 +9,15 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
-from fake_worker import FakeWorker, scored
+from fake_worker import FakeWorker
 from integration.gateway_fixtures import (
     DISTRICT,
-    ORGANIZATIONS,
     SCHOOL,
     STATE,
     RedisServer,
     gateway_process,
-    redis_server,
     wait_until,
 )
 from integration.gateway_probes import assert_serves, counted
@@ -30,21 +27,6 @@ from gateway.request_limits import BoundedProtocol
 
 STREAM = f"/v1/stream?topic=school/{SCHOOL}"
 MIB = 2**20
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def worker(redis: RedisServer) -> FakeWorker:
-    made = FakeWorker(redis.url)
-    made.list_organizations(ORGANIZATIONS)
-    made.apply(SCHOOL, [scored(2450, 3)])
-    made.serve()
-    return made
 
 
 def test_connections_that_finish_no_request_are_closed_in_seconds_and_disturb_nobody(

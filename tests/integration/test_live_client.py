@@ -24,7 +24,6 @@ from integration.gateway_fixtures import (
     GatewayProcess,
     RedisServer,
     gateway_process,
-    redis_server,
 )
 
 from consumers.live import CellChanged, LiveResults, OrganizationLeft, StreamRefused
@@ -33,12 +32,6 @@ from schemas.figures import Figures
 pytestmark = pytest.mark.anyio
 
 SCHOOLS = f"district/{DISTRICT}/schools"
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
