@@ -31,7 +31,7 @@ from cli.local_stack import LocalStack
 from cli.simulator.county import plan_county
 from cli.state import StateFolder
 from cli.tokens import issue_token
-from gateway.roles import READER_ROLE
+from schemas.access.roles import READER_ROLE
 from schemas.assessments import load_registry
 from schemas.events import ClaimScore, ExamResult, encode_event
 from schemas.identifiers import STATE, Grade, StudentId, StudentKey

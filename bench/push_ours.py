@@ -24,8 +24,8 @@ from cli.stack.ports import HOST, free_port
 from cli.stack.redis_server import EmbeddedRedis
 from gateway.development_issuer import DevelopmentIssuer
 from gateway.issuers import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
-from gateway.permissions import Grant
-from gateway.roles import READER_ROLE
+from schemas.access.permissions import Grant
+from schemas.access.roles import READER_ROLE
 from schemas.aggregates import Contribution, cell_field, contribution, levels_code
 from schemas.events import encode_event
 from schemas.identifiers import OrganizationId, PartitionId

@@ -26,7 +26,7 @@ from bench.latency import at
 from bench.push import allow_files
 from bench.push_ours import Ours
 from bench.push_reading import Address
-from gateway.roles import READER_ROLE
+from schemas.access.roles import READER_ROLE
 from schemas.identifiers import STATE
 
 _SCHOOLS: Final = 20

@@ -144,7 +144,7 @@ def token(
 ) -> None:
     """Print a token of the local stack's development issuer; or revoke tokens."""
     from cli.tokens import issue_token, roles_from
-    from gateway.roles import READER_ROLE
+    from schemas.access.roles import READER_ROLE
 
     if context.invoked_subcommand is not None:
         return
@@ -208,7 +208,7 @@ def import_(
     """Import exam reports through the gateway."""
     from cli.import_exams import import_exams
     from cli.tokens import issue_token
-    from gateway.roles import IMPORT_ROLE
+    from schemas.access.roles import IMPORT_ROLE
     from schemas.identifiers import STATE
 
     def run() -> int:

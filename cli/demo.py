@@ -23,7 +23,7 @@ from cli.supervisor import wait_until
 from cli.tokens import issue_token
 from cli.up import places_table, start_stack
 from cli.verify import print_comparison, wait_until_equal
-from gateway.roles import READER_ROLE
+from schemas.access.roles import READER_ROLE
 from schemas.assessments import load_registry
 from schemas.errors import DependencyUnavailable, InvalidInput, ScoreStreamError
 from schemas.identifiers import OrganizationId, district_of

@@ -11,7 +11,7 @@ from cli.releases.client import ReleasesClient
 from cli.releases.setting import order_of
 from cli.supervisor import wait_until
 from cli.tokens import issue_token
-from gateway.roles import RELEASE_ROLE
+from schemas.access.roles import RELEASE_ROLE
 from schemas.errors import DependencyUnavailable, ScoreStreamError
 from schemas.identifiers import STATE, OrganizationId
 from schemas.releases import SUBJECTS, ReleaseKey, ReleaseState, Report

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from gateway.permissions import Grant, GroupGrant, GroupKind, Permission, Rights
 from gateway.release_rules import may_change
-from gateway.roles import BUILT_IN_ROLES, Group, Roles
+from schemas.access.permissions import Grant, GroupGrant, GroupKind, Permission, Rights
+from schemas.access.roles import BUILT_IN_ROLES, Group, Roles
 from schemas.identifiers import (
     STATE,
     OrganizationId,

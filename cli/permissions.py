@@ -13,8 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.tokens import grants_for
-from gateway.permissions import Permission, Rights, VisibilityClass
-from gateway.roles import Roles
+from schemas.access.permissions import Permission, Rights, VisibilityClass
+from schemas.access.roles import Roles
 from schemas.errors import InvalidInput
 from schemas.identifiers import OrganizationId, OrganizationLevel, level_of, organization_id
 

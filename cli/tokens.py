@@ -10,9 +10,9 @@ from pathlib import Path
 from cli.state import StateFolder
 from gateway.development_issuer import DevelopmentIssuer
 from gateway.issuers import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
-from gateway.permissions import Grant, GroupGrant
-from gateway.roles import BUILT_IN_ROLES, Roles
-from gateway.roles_file import read_roles
+from schemas.access.permissions import Grant, GroupGrant
+from schemas.access.roles import BUILT_IN_ROLES, Roles
+from schemas.access.roles_file import read_roles
 from schemas.errors import InvalidInput
 from schemas.identifiers import OrganizationId, level_of, organization_id
 

@@ -9,7 +9,7 @@ from cli.local_stack import LocalStack
 from cli.stack_options import kafka_option, redis_option
 from cli.stop_signals import stop_signals
 from cli.tokens import issue_token
-from gateway.roles import IMPORT_ROLE, READER_ROLE, RELEASE_ROLE
+from schemas.access.roles import IMPORT_ROLE, READER_ROLE, RELEASE_ROLE
 from schemas.identifiers import STATE
 
 

@@ -27,7 +27,6 @@ from gateway.edge import Edge
 from gateway.health import health_routes
 from gateway.holders import Holder
 from gateway.hub import Hub
-from gateway.images import AssessmentLookup
 from gateway.imports.reading import DocumentReader
 from gateway.imports.routes import import_routes
 from gateway.imports.service import ImportService
@@ -37,7 +36,6 @@ from gateway.kafka import KafkaPublisher
 from gateway.metrics import Metrics
 from gateway.origins import cross_origin
 from gateway.page_files import page_routes
-from gateway.permissions import Forbidden
 from gateway.problems import problem_response
 from gateway.public_routes import PublicView
 from gateway.reassessing import close_revoked, reassess
@@ -47,7 +45,6 @@ from gateway.releases.changing import ReleaseChanges
 from gateway.releases.routes import release_routes
 from gateway.revocation_log import RevocationLog
 from gateway.revocation_routes import revocation_routes
-from gateway.role_book import RoleBook
 from gateway.routes import api_routes
 from gateway.service import Gateway
 from gateway.settings import Settings
@@ -56,7 +53,9 @@ from gateway.tables import Tables
 from gateway.ticket_routes import ticket_routes
 from gateway.tickets import Tickets
 from gateway.tokens import Principal, TokenRefused, TokenVerifier
-from schemas.assessments import load_registry
+from schemas.access.permissions import Forbidden
+from schemas.access.role_book import RoleBook
+from schemas.assessments import AssessmentLookup, load_registry
 from schemas.audit import AuditEvent, AuditKind, shortened
 from schemas.errors import ScoreStreamError
 from schemas.pseudonyms import Pseudonymizer

@@ -25,13 +25,13 @@ from gateway.closing_answers import (
 )
 from gateway.closing_openapi import CLOSINGS_PATH
 from gateway.kafka import EventPublisher, OutgoingRecord
-from gateway.permissions import Forbidden, Permission
 from gateway.problems import RETRY_AFTER_SECONDS, problem
 from gateway.redis_connection import RedisClient
 from gateway.releases.wanted import school_year
 from gateway.request_bodies import read_body
 from gateway.service import gateway_of
 from gateway.tokens import Principal
+from schemas.access.permissions import Forbidden, Permission
 from schemas.assessments import Registry
 from schemas.audit import AuditKind
 from schemas.closings import LEAD_MS, ClosedTest, closable, decode_closings

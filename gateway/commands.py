@@ -32,10 +32,10 @@ from redis.asyncio import RedisCluster
 from gateway.channels import listen
 from gateway.connections import Connections
 from gateway.holders import Holder, holder_of
-from gateway.permissions import Forbidden
 from gateway.redis_connection import REDIS_AWAY, RedisClient
 from gateway.subscriptions import SubscriptionLimits, SubscriptionRequest
 from gateway.tokens import Principal, TokenRefused
+from schemas.access.permissions import Forbidden
 from schemas.errors import DependencyUnavailable, InvalidInput
 
 logger = logging.getLogger(__name__)

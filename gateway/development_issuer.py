@@ -15,9 +15,9 @@ from joserfc import jwt
 from joserfc.jwk import OKPKey
 
 from gateway.grant_claims import claim_of
-from gateway.permissions import Grant, GroupGrant
-from gateway.roles import BUILT_IN_ROLES, Roles
 from gateway.signing_keys import DEVELOPMENT_KEY_PREFIX
+from schemas.access.permissions import Grant, GroupGrant
+from schemas.access.roles import BUILT_IN_ROLES, Roles
 from schemas.errors import InvalidInput
 from schemas.identifiers import organization_id
 

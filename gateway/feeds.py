@@ -11,17 +11,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final
 
 from gateway.cell_filter import CellFilter
-from gateway.directory import OrganizationList, OrganizationSummary
 from gateway.following import TablesAway
 from gateway.images import CellImage, View
 from gateway.lines import Chunk
 from gateway.outlets import Outlet
 from gateway.partial_sums import PartialSum
-from gateway.permissions import VisibilityClass
 from gateway.subscriber import Pumped, Subscriber
-from gateway.visibility import is_summed
+from schemas.access.permissions import VisibilityClass
+from schemas.access.visibility import is_summed
 from schemas.aggregates import CellField
 from schemas.identifiers import STATE, OrganizationId, county_of, level_of
+from schemas.organization_list import OrganizationList, OrganizationSummary
 
 # A feed that nobody watches is kept current for this many sweeps at least: those who come back find it there.
 _SWEEPS_KEPT: Final = 2

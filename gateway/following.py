@@ -16,11 +16,12 @@ from typing import Final, Protocol
 
 import msgspec
 
-from gateway.directory import OrganizationList
 from gateway.redis_connection import REDIS_AWAY
-from gateway.tables import PUBLISHED_NOTICES, NoticeKeys, Notices, Serving, Tables
+from gateway.tables import PUBLISHED_NOTICES, NoticeKeys, Notices, Tables
 from schemas.changes import decode_changes
 from schemas.errors import DependencyUnavailable, ScoreStreamError
+from schemas.merged_cells import Serving
+from schemas.organization_list import OrganizationList
 from schemas.releases import Releases
 
 logger = logging.getLogger(__name__)

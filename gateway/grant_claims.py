@@ -11,8 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from gateway.permissions import Grant, GroupGrant, GroupKind
-from gateway.tenancy_chains import LONGEST_CHAINS, grants_in, plain_name
+from gateway.tenancy_chains import LONGEST_CHAINS, grants_in
+from schemas.access.names import plain_name
+from schemas.access.permissions import Grant, GroupGrant, GroupKind
 from schemas.errors import InvalidInput
 from schemas.identifiers import organization_id
 

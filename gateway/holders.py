@@ -9,9 +9,9 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from gateway.permissions import Grant, GroupGrant
-from gateway.roles import Roles
 from gateway.tokens import Principal
+from schemas.access.permissions import Grant, GroupGrant
+from schemas.access.roles import Roles
 
 
 class Holder(Struct, frozen=True, array_like=True):

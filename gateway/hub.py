@@ -21,10 +21,9 @@ from typing import Final
 
 from gateway import sse
 from gateway.audience import SLOTS, Audience
-from gateway.directory import OrganizationList
 from gateway.feeds import Feeds
 from gateway.following import RELEASE_MARGIN_MS, Following, TablesAway, TablesState
-from gateway.images import AssessmentLookup, Renderer, Snapshot, View
+from gateway.images import Renderer, Snapshot, View
 from gateway.lines import Chunk
 from gateway.loading import Loader
 from gateway.metrics import Metrics
@@ -36,8 +35,10 @@ from gateway.snapshots import Snapshots
 from gateway.subscriber import Pumped, Subscriber
 from gateway.tables import Tables
 from gateway.ticking import Ticker
-from gateway.visibility import Visibility
 from gateway.wheel import Wheel, turns
+from schemas.access.visibility import Visibility
+from schemas.assessments import AssessmentLookup
+from schemas.organization_list import OrganizationList
 from schemas.releases import Releases
 
 _SWEEP_SECONDS: Final = 5.0

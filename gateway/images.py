@@ -14,19 +14,17 @@ import msgspec
 
 from gateway import sse
 from gateway.cell_filter import ALL_CELLS, CellFilter
-from gateway.directory import OrganizationSummary
-from gateway.permissions import VisibilityClass
-from gateway.tables import MergedCell
+from schemas.access.permissions import VisibilityClass
 from schemas.aggregates import LEVELS, CellField, cell_name
-from schemas.assessments import Assessment
+from schemas.assessments import Assessment, AssessmentLookup
 from schemas.disclosure.published import PublishedCell
 from schemas.errors import UnknownAssessment
 from schemas.figures import figures, masked_figures, rfc3339
-from schemas.identifiers import GRADE_NUMBER, Grade, OrganizationId, TestCode
+from schemas.identifiers import GRADE_NUMBER, OrganizationId
+from schemas.merged_cells import MergedCell
+from schemas.organization_list import OrganizationSummary
 
 logger = logging.getLogger(__name__)
-
-AssessmentLookup = Callable[[int, TestCode, Grade], Assessment]
 
 _encode: Final = msgspec.json.Encoder().encode
 

@@ -11,14 +11,15 @@ from gateway.feeds import Feed, Feeds
 from gateway.following import Following, TablesAway, TablesState
 from gateway.images import CellImage
 from gateway.metrics import Metrics
-from gateway.permissions import VisibilityClass
 from gateway.redis_connection import REDIS_AWAY
 from gateway.showing import Showing
 from gateway.subscriber import Pumped
-from gateway.tables import MergedCell, Serving, Tables
+from gateway.tables import Tables
+from schemas.access.permissions import VisibilityClass
 from schemas.aggregates import CellField
 from schemas.errors import ScoreStreamError
 from schemas.identifiers import OrganizationId
+from schemas.merged_cells import MergedCell, Serving
 
 logger = logging.getLogger(__name__)
 

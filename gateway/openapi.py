@@ -10,13 +10,13 @@ import msgspec
 
 from gateway.access_openapi import ACCESS_STRUCTS, access_paths
 from gateway.closing_openapi import CLOSING_STRUCTS, closing_paths
-from gateway.directory import OrganizationSummary
 from gateway.openapi_parts import CDS, json_answer, query_parameter, shared_answers
-from gateway.permissions import GroupKind
 from gateway.public_openapi import public_paths
 from gateway.releases.openapi import DESCRIBED, release_paths
 from gateway.subscriptions import SubscriptionRequest
+from schemas.access.permissions import GroupKind
 from schemas.figures import Figures
+from schemas.organization_list import OrganizationSummary
 
 _TIME: Final = {"type": "string", "format": "date-time"}
 _NULLABLE_TIME: Final = {"type": ["string", "null"], "format": "date-time"}

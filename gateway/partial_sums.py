@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
-from gateway.tables import MergedCell
 from schemas.aggregates import Cell, CellField
 from schemas.identifiers import OrganizationId
+from schemas.merged_cells import MergedCell
 
 
 class PartialSum:

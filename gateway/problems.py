@@ -12,8 +12,8 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from gateway.permissions import Forbidden
 from gateway.tokens import TokenRefused
+from schemas.access.permissions import Forbidden
 from schemas.errors import DependencyUnavailable, InvalidInput
 
 logger = logging.getLogger(__name__)

@@ -16,9 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.caching import is_known, kept_headers, kept_response, weak_tag
-from gateway.directory import OrganizationList, OrganizationSummary
-from gateway.images import AssessmentLookup, CellImage, View, whole_fragment
-from gateway.permissions import VisibilityClass
+from gateway.images import CellImage, View, whole_fragment
 from gateway.public_settings import PublicSettings
 from gateway.research_export import FileResponse, FileSlots, ResearchFile
 from gateway.research_file import test_of
@@ -26,9 +24,12 @@ from gateway.routes import wants_csv
 from gateway.service import Gateway, gateway_of
 from gateway.spreadsheets import csv_text
 from gateway.topics import parse_filter
+from schemas.access.permissions import VisibilityClass
+from schemas.assessments import AssessmentLookup
 from schemas.errors import InvalidInput
 from schemas.figures import FIGURES_HEADER, Figures, figures_row
 from schemas.identifiers import STATE, OrganizationId, organization_id
+from schemas.organization_list import OrganizationList, OrganizationSummary
 
 _CSV: Final = "text/csv; charset=utf-8"
 _JSON: Final = "application/json"

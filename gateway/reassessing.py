@@ -10,7 +10,7 @@ from typing import Final
 from gateway import sse
 from gateway.connections import Connections
 from gateway.revocations import RevocationList
-from gateway.roles import Roles
+from schemas.access.roles import Roles
 
 logger = logging.getLogger(__name__)
 

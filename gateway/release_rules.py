@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from gateway.permissions import Permission, Rights
+from schemas.access.permissions import Permission, Rights
 from schemas.identifiers import STATE, OrganizationId, OrganizationLevel, level_of
 from schemas.releases import ReleaseState
 

@@ -15,15 +15,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from gateway.directory import OrganizationList
 from gateway.feeds import Feed, Feeds
 from gateway.loading import Loader
 from gateway.outlets import Outlet
 from gateway.showing import Showing
 from gateway.subscriber import Subscriber
 from gateway.ticking import Ticker
-from gateway.visibility import affected
+from schemas.access.visibility import affected
 from schemas.identifiers import STATE, OrganizationId, OrganizationLevel
+from schemas.organization_list import OrganizationList
 from schemas.releases import Releases, ReleaseState, Report
 
 

@@ -12,16 +12,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from gateway.directory import OrganizationList
-from gateway.images import AssessmentLookup
-from gateway.permissions import VisibilityClass
 from gateway.problems import RETRY_AFTER_SECONDS
 from gateway.research_file import ListedOrganization, ResearchLayout
 from gateway.spreadsheets import csv_rows
 from gateway.tables import Tables
-from gateway.visibility import Visibility
+from schemas.access.permissions import VisibilityClass
+from schemas.access.visibility import Visibility
 from schemas.aggregates import CellField, cell_field, cell_name
-from schemas.assessments import Assessment
+from schemas.assessments import Assessment, AssessmentLookup
 from schemas.disclosure.published import PublishedCell
 from schemas.errors import InvalidInput, UnknownAssessment
 from schemas.figures import Figures, masked_figures
@@ -34,6 +32,7 @@ from schemas.identifiers import (
     district_of,
     level_of,
 )
+from schemas.organization_list import OrganizationList
 
 _ORGANIZATIONS_AT_ONCE: Final = 200
 # Statewide a file has some megabytes, and anybody may ask for one, and then not read it.

@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.permissions import Forbidden, Permission
 from gateway.request_bodies import read_body
 from gateway.revocations import Revocation, RevocationKind
 from gateway.service import Gateway, gateway_of
 from gateway.tokens import Principal
+from schemas.access.permissions import Forbidden, Permission
 from schemas.audit import AuditKind, shortened
 from schemas.errors import InvalidInput
 from schemas.figures import rfc3339

@@ -13,19 +13,19 @@ from starlette.routing import Route
 
 from gateway.audit.notes import narrowed_by, watched_organizations
 from gateway.credentials import SESSION_COOKIE, bearer_token
-from gateway.directory import OrganizationSummary
 from gateway.grant_claims import claim_of
 from gateway.images import CellImage, put_data, whole_fragment
-from gateway.permissions import Permission
 from gateway.service import gateway_of
 from gateway.spreadsheets import csv_text
 from gateway.subscriptions import Subscription
 from gateway.tokens import TokenRefused
 from gateway.topics import Topic, parse_filter
+from schemas.access.permissions import Permission
 from schemas.audit import AuditKind
 from schemas.errors import InvalidInput
 from schemas.figures import FIGURES_HEADER, Figures, figures_row, rfc3339
 from schemas.identifiers import STATE, organization_id
+from schemas.organization_list import OrganizationSummary
 
 _PRIVATE: Final = {"Cache-Control": "private, no-store", "Vary": "Authorization, Cookie"}
 _LONGEST_COOKIE: Final = 4_000  # browsers drop what is longer, with name and attributes at 4,096

@@ -19,13 +19,13 @@ from gateway.hub import Hub
 from gateway.images import View
 from gateway.metrics import Metrics
 from gateway.revocation_log import RevocationLog
-from gateway.role_book import RoleBook
 from gateway.settings import Settings
 from gateway.stream import Stream
 from gateway.subscriptions import Subscription
 from gateway.tables import Tables
 from gateway.tickets import Tickets
 from gateway.tokens import Principal
+from schemas.access.role_book import RoleBook
 
 _READY_SECONDS = 1.0
 _FAREWELL_SECONDS = 0.5  # for the last ones' frames to leave

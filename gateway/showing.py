@@ -10,15 +10,16 @@ from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from itertools import chain
 
-from gateway.directory import OrganizationList
 from gateway.feeds import Feed
 from gateway.following import Following, TablesAway
-from gateway.images import AssessmentLookup, CellImage, Renderer
-from gateway.tables import MergedCell
-from gateway.visibility import Rows, Visibility, is_above_districts
+from gateway.images import CellImage, Renderer
+from schemas.access.visibility import Rows, Visibility, is_above_districts
 from schemas.aggregates import CellField
+from schemas.assessments import AssessmentLookup
 from schemas.disclosure.published import PublishedCell
 from schemas.identifiers import OrganizationId
+from schemas.merged_cells import MergedCell
+from schemas.organization_list import OrganizationList
 from schemas.releases import Releases
 
 Images = dict[CellField, CellImage]

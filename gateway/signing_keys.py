@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import Key, KeySet
 
-from gateway.file_stamp import FileStamp, stamp_of
+from schemas.access.file_stamp import FileStamp, stamp_of
 from schemas.errors import DependencyUnavailable, InvalidInput
 
 # How the development issuer names its keys, so that no production gateway takes one by mistake.

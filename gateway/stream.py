@@ -19,11 +19,11 @@ from gateway.images import View
 from gateway.lines import Chunk, Line
 from gateway.mailbox import Mailbox
 from gateway.metrics import Metrics
-from gateway.permissions import Forbidden, VisibilityClass
 from gateway.telling import Telling
 from gateway.tokens import Principal
 from gateway.watched import Watched, mark_of
 from gateway.wheel import NEVER, turns
+from schemas.access.permissions import Forbidden, VisibilityClass
 
 _HEARTBEAT: Final = Chunk(sse.HEARTBEAT)
 _SHUT_OUT: Final = (sse.CloseReason.REVOKED, sse.CloseReason.FORBIDDEN)

@@ -17,7 +17,6 @@ from gateway.accepting import NOT_ACCEPTABLE, accepts_event_stream
 from gateway.auditing import PRINCIPAL, AuditUnavailable
 from gateway.commands import Outcome, Result, new_stream_id
 from gateway.connections import counted_address
-from gateway.permissions import Forbidden
 from gateway.problems import RETRY_AFTER_SECONDS, problem
 from gateway.request_bodies import read_body
 from gateway.service import Gateway, gateway_of
@@ -26,6 +25,7 @@ from gateway.streaming_response import StreamingResponse
 from gateway.subscriptions import SubscriptionRequest
 from gateway.tokens import Principal
 from gateway.topics import parse_since
+from schemas.access.permissions import Forbidden
 from schemas.audit import AuditKind
 from schemas.errors import DependencyUnavailable, InvalidInput
 

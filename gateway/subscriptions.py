@@ -13,13 +13,13 @@ from typing import Final
 from msgspec import Struct
 
 from gateway.cell_filter import ALL_CELLS, CellFilter
-from gateway.directory import OrganizationList
 from gateway.images import View
-from gateway.permissions import Forbidden, VisibilityClass
 from gateway.tokens import Principal
 from gateway.topics import Topic, parse_filter, parse_topics
+from schemas.access.permissions import Forbidden, VisibilityClass
 from schemas.errors import InvalidInput
 from schemas.identifiers import GRADE_NUMBER, Grade, OrganizationId
+from schemas.organization_list import OrganizationList
 
 Sight = Callable[[OrganizationId], VisibilityClass | None]
 

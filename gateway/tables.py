@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple, Protocol
 
-from gateway.directory import OrganizationList
 from gateway.redis_connection import RedisClient
-from schemas.aggregates import Cell, CellField
+from schemas.aggregates import CellField
 from schemas.catching_up import tables_incomplete
 from schemas.disclosure.published import PublishedCell, unpack_published
 from schemas.events import decode_organization
-from schemas.identifiers import OrganizationId, PartitionId
+from schemas.identifiers import OrganizationId
 from schemas.keys import (
     GENERATION,
     ORGANIZATIONS,
@@ -29,37 +28,24 @@ from schemas.keys import (
     RELEASES_CHANGED_MS,
     RELEASES_VERSION,
     Generation,
-    PartitionKeys,
     published_cells,
 )
+from schemas.merged_cells import (
+    MergedCell,
+    Serving,
+    ask_cells,
+    ask_organizations,
+    ask_published_cells,
+    found_published_cells,
+    merged_cells,
+    merged_organizations,
+)
+from schemas.organization_list import OrganizationList
 from schemas.releases import Releases, ReleaseState, releases_from
-from schemas.shares import add_stored, stored_cell
 
 NOTICES_AT_ONCE: Final = (
     500  # half of what the workers keep, so that a full read is noticed before the trim bites
 )
-
-
-class Serving(NamedTuple):
-    """The generation that is served, and over how many partitions it is spread."""
-
-    generation: Generation
-    partitions: int
-
-    def partition_keys(self) -> list[PartitionKeys]:
-        """The key names of every partition."""
-        return [PartitionKeys(self.generation, PartitionId(p)) for p in range(self.partitions)]
-
-
-class MergedCell(NamedTuple):
-    """A cell summed over its partitions' shares, and when the latest of them changed (Redis time)."""
-
-    changed_ms: int
-    cell: Cell
-
-    def supersedes(self, other: MergedCell) -> bool:
-        """Whether this is later than ``other``; either sign will do, as for ``gateway.images.CellImage``."""
-        return self.cell.version > other.cell.version or self.changed_ms > other.changed_ms
 
 
 class NoticeKeys(Protocol):
@@ -152,40 +138,16 @@ class Tables:
     ) -> list[dict[CellField, MergedCell]]:
         """Every cell of each of some organizations, by name; one read of each share, all in one round trip."""
         pipe = self._pipeline()
-        partitions = serving.partition_keys()
-        for organization in organizations:
-            for keys in partitions:
-                pipe.hgetall(keys.cells(organization))
-        replies = iter(await pipe.execute())
-        found: list[dict[CellField, MergedCell]] = []
-        for _ in organizations:
-            merged: dict[CellField, MergedCell] = {}
-            for _ in partitions:
-                for field, value in next(replies).items():
-                    name = CellField(field.decode())
-                    merged[name] = _merge(merged.get(name), value)
-            found.append(merged)
-        return found
+        ask_organizations(pipe, serving, organizations)
+        return merged_organizations(serving, organizations, await pipe.execute())
 
     async def read_cells(
         self, serving: Serving, names: Sequence[tuple[OrganizationId, Sequence[CellField]]]
     ) -> list[dict[CellField, MergedCell]]:
         """The named cells of each of some organizations; a cell that no partition has is left out."""
         pipe = self._pipeline()
-        partitions = serving.partition_keys()
-        for organization, fields in names:
-            for keys in partitions:
-                pipe.hmget(keys.cells(organization), list(fields))
-        replies = iter(await pipe.execute())
-        found: list[dict[CellField, MergedCell]] = []
-        for _, fields in names:
-            merged: dict[CellField, MergedCell] = {}
-            for _ in partitions:
-                for field, value in zip(fields, next(replies), strict=True):
-                    if value is not None:
-                        merged[field] = _merge(merged.get(field), value)
-            found.append(merged)
-        return found
+        ask_cells(pipe, serving, names)
+        return merged_cells(serving, names, await pipe.execute())
 
     async def read_published(
         self, organizations: Sequence[OrganizationId]
@@ -204,16 +166,8 @@ class Tables:
     ) -> list[dict[CellField, PublishedCell]]:
         """The named published cells of each of some organizations; what is not, or no longer, published is left out."""
         pipe = self._pipeline()
-        for organization, fields in names:
-            pipe.hmget(published_cells(organization), list(fields))
-        return [
-            {
-                field: unpack_published(value)
-                for field, value in zip(fields, reply, strict=True)
-                if value is not None
-            }
-            for (_, fields), reply in zip(names, await pipe.execute(), strict=True)
-        ]
+        ask_published_cells(pipe, names)
+        return found_published_cells(names, await pipe.execute())
 
     async def published_changed_ms(self) -> int:
         """When anything that is published changed last (Redis time); 0 while nothing was ever published."""
@@ -255,9 +209,3 @@ class Tables:
     def _pipeline(self) -> Any:
         # Any: the two clients' pipelines share the commands used here, not a type.
         return self._redis.pipeline(transaction=False)
-
-
-def _merge(known: MergedCell | None, value: bytes) -> MergedCell:
-    if known is None:
-        return MergedCell(*stored_cell(value))
-    return MergedCell(max(known.changed_ms, add_stored(known.cell, value)), known.cell)

@@ -15,10 +15,10 @@ from gateway.lines import Chunk, Line
 from gateway.mailbox import Mailbox
 from gateway.metrics import Metrics
 from gateway.outlets import Outlet
-from gateway.permissions import VisibilityClass
 from gateway.tokens import Principal
 from gateway.watched import Watched, mark_of
 from gateway.wheel import NEVER
+from schemas.access.permissions import VisibilityClass
 
 # Two clocks that differ, or a tick under way while the id was written: what lies this close before an id is sent again.
 RESUME_MARGIN_MS: Final = 2_000

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from enum import StrEnum
 from typing import Final
 
-from gateway.permissions import Grant, GroupGrant, GroupKind
+from schemas.access.names import plain_name
+from schemas.access.permissions import Grant, GroupGrant, GroupKind
 from schemas.errors import InvalidInput
 from schemas.identifiers import STATE, OrganizationId, OrganizationLevel, level_of, organization_id
 
@@ -23,7 +24,6 @@ OUR_STATE: Final = "CA"
 LONGEST_CHAINS: Final = 65_536  # characters; eight times what a token can carry
 
 _FIELDS: Final = 17
-_LONGEST_NAME: Final = 200  # of a role or a group
 _ROLE, _LEVEL, _STATE_ID = 1, 2, 7
 
 
@@ -115,16 +115,3 @@ def _organization(entity: str, level: TenancyLevel) -> OrganizationId:
             f"the tenancy chain has the {level_of(organization)} code {organization} at the level {level}"
         )
     return organization
-
-
-def plain_name(text: str, what: str) -> str:
-    """The name of a role or group, as it is written.
-
-    Raises:
-        InvalidInput: it is empty, too long, or has characters that nobody sees.
-    """
-    if not text or len(text) > _LONGEST_NAME or not text.isprintable():
-        raise InvalidInput(
-            f"{text[:40]!r} is not a {what}; expected 1 to {_LONGEST_NAME} printable characters"
-        )
-    return text

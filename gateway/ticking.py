@@ -23,11 +23,12 @@ from gateway.progress import Progress, encoded
 from gateway.redis_connection import REDIS_AWAY
 from gateway.showing import Showing
 from gateway.subscriber import Subscriber, for_each
-from gateway.tables import MergedCell, Serving, Tables
+from gateway.tables import Tables
 from schemas.aggregates import CellField
 from schemas.disclosure.published import PublishedCell
 from schemas.errors import ScoreStreamError
 from schemas.identifiers import OrganizationId, OrganizationLevel, level_of
+from schemas.merged_cells import MergedCell, Serving
 
 logger = logging.getLogger(__name__)
 

@@ -21,9 +21,9 @@ from joserfc.errors import JoseError
 from joserfc.jws import JWSRegistry
 
 from gateway.grant_claims import grants_of
-from gateway.permissions import NO_RIGHTS, Grant, GroupGrant, Rights
-from gateway.roles import BUILT_IN_ROLES, Roles
 from gateway.signing_keys import KeysAway, SigningKeys
+from schemas.access.permissions import NO_RIGHTS, Grant, GroupGrant, Rights
+from schemas.access.roles import BUILT_IN_ROLES, Roles
 from schemas.errors import InvalidInput, ScoreStreamError
 
 # "Ed25519" is the name RFC 9864 gives to what most issuers still call "EdDSA".

@@ -7,9 +7,9 @@ from hashlib import blake2s
 from typing import Protocol
 
 from gateway.cell_filter import CellFilter
-from gateway.directory import OrganizationList
 from gateway.images import View
 from gateway.tokens import Principal
+from schemas.organization_list import OrganizationList
 
 
 class Watched(Protocol):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -144,6 +144,9 @@ class RegisteredTest:
     kind: Kind
     first_year: int
     last_year: int | None  # None while it is given
+
+
+AssessmentLookup = Callable[[int, TestCode, Grade], Assessment]  # of a year, test and grade: ``Registry.at``
 
 
 class Registry:

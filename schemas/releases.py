@@ -1,6 +1,6 @@
 """Release states: how far a district's results of one year and subject have come on their way to the public.
 
-Who sees what in which state is the viewer's permission (``gateway.permissions``); here is only what state there is.
+Who sees what in which state is the viewer's permission (``schemas.access.permissions``); here is only what state there is.
 Interim results are never withheld, so there are no states for them.
 """
 

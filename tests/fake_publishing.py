@@ -8,11 +8,11 @@ from fake_tables import ELA, FakeTables
 
 from gateway.publisher.publication import Publication
 from gateway.publisher.tables import Claim
-from gateway.tables import MergedCell
 from schemas.aggregates import Cell, CellField, contribution, levels_code
 from schemas.disclosure.held import Held
 from schemas.errors import Fenced, TablesLost
 from schemas.identifiers import OrganizationId
+from schemas.merged_cells import MergedCell
 
 NOW_MS = 1_777_896_000_000
 

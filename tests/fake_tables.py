@@ -10,17 +10,16 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from gateway.directory import OrganizationList
 from gateway.hub import Hub
 from gateway.lines import Chunk, Holder
 from gateway.metrics import Metrics
-from gateway.permissions import Grant, Permission, Rights, VisibilityClass
-from gateway.roles import BUILT_IN_ROLES, READER_ROLE
 from gateway.stream import Stream, StreamLimits
 from gateway.subscriptions import DEFAULT_LIMITS, SubscriptionRequest
-from gateway.tables import PUBLISHED_NOTICES, MergedCell, NoticeKeys, Notices, Serving
+from gateway.tables import PUBLISHED_NOTICES, NoticeKeys, Notices
 from gateway.tokens import Principal
 from gateway.wheel import Wheel
+from schemas.access.permissions import Grant, Permission, Rights, VisibilityClass
+from schemas.access.roles import BUILT_IN_ROLES, READER_ROLE
 from schemas.aggregates import Cell, CellField, cell_field, contribution, levels_code
 from schemas.assessments import load_registry
 from schemas.changes import encode_changes
@@ -28,6 +27,8 @@ from schemas.disclosure.published import PublishedCell
 from schemas.events import OrganizationEntry
 from schemas.identifiers import STATE, OrganizationId, ancestry
 from schemas.keys import Generation
+from schemas.merged_cells import MergedCell, Serving
+from schemas.organization_list import OrganizationList
 from schemas.releases import ReleaseKey, Releases, ReleaseState, Report
 
 DISTRICT = OrganizationId("19990010000000")

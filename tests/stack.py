@@ -27,8 +27,8 @@ from cli.stored_cells import stored_cells
 from cli.verify import counted_cells
 from gateway.development_issuer import DevelopmentIssuer
 from gateway.issuers import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
-from gateway.permissions import Grant
-from gateway.roles import IMPORT_ROLE, READER_ROLE
+from schemas.access.permissions import Grant
+from schemas.access.roles import IMPORT_ROLE, READER_ROLE
 from schemas.assessments import load_registry
 from schemas.identifiers import STATE, PartitionId
 from schemas.keys import GENERATION, Generation, PartitionKeys

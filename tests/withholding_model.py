@@ -18,8 +18,8 @@ from fake_tables import FakeLine, World, school, settled, until, viewer, world
 from gateway import sse
 from gateway.images import View
 from gateway.lines import Chunk
-from gateway.permissions import VisibilityClass
 from gateway.stream import Stream
+from schemas.access.permissions import VisibilityClass
 from schemas.aggregates import Cell, CellField, cell_field, contribution, levels_code
 from schemas.identifiers import STATE, OrganizationId, district_of
 from schemas.releases import Releases, ReleaseState

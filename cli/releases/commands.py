@@ -140,7 +140,7 @@ def export(
 def _client(gateway: str | None, token: str | None) -> ReleasesClient:
     from cli.releases.client import ReleasesClient
     from cli.tokens import issue_token
-    from gateway.roles import RELEASE_ROLE
+    from schemas.access.roles import RELEASE_ROLE
     from schemas.identifiers import STATE
 
     state = StateFolder()

@@ -16,9 +16,9 @@ from gateway.auditing import PRINCIPAL, Auditor
 from gateway.cell_filter import CellFilter
 from gateway.commands import Command, Outcome, Result
 from gateway.holders import Holder
-from gateway.roles import Roles
 from gateway.stream import Stream
 from gateway.tokens import Principal
+from schemas.access.roles import Roles
 from schemas.audit import AuditEvent, AuditKind, shortened
 from schemas.errors import InvalidIdentifier
 from schemas.figures import rfc3339

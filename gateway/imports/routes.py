@@ -31,10 +31,10 @@ from gateway.imports.problems import Problem
 from gateway.imports.records import IMPORTS_PATH, Submission, shown, summary, tally
 from gateway.imports.service import ImportService
 from gateway.imports.settings import ImportSettings
-from gateway.permissions import Permission
 from gateway.problems import RETRY_AFTER_SECONDS, problem, problem_response
-from gateway.roles import IMPORT_ROLE
 from gateway.tokens import Principal, TokenRefused
+from schemas.access.permissions import Permission
+from schemas.access.roles import IMPORT_ROLE
 from schemas.audit import AuditKind
 from schemas.errors import DependencyUnavailable, InvalidInput
 from schemas.identifiers import STATE

@@ -21,8 +21,6 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
-from gateway.images import AssessmentLookup
-from gateway.permissions import VisibilityClass
 from gateway.publisher.metrics import Metrics
 from gateway.publisher.publication import Publication, Schools, publication, published_anew
 from gateway.publisher.schools import SchoolReader
@@ -30,8 +28,10 @@ from gateway.publisher.tables import Claim, PublishedStore
 from gateway.publisher.totals import SchoolTotals
 from gateway.redis_connection import REDIS_AWAY
 from gateway.tables import Tables
-from gateway.visibility import Visibility
+from schemas.access.permissions import VisibilityClass
+from schemas.access.visibility import Visibility
 from schemas.aggregates import CellField, cell_name
+from schemas.assessments import AssessmentLookup
 from schemas.disclosure.family import Family, unpack_family
 from schemas.errors import TablesLost
 from schemas.identifiers import STATE

@@ -11,13 +11,14 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
-from gateway.directory import OrganizationList
 from gateway.following import Following, TablesState
 from gateway.publisher.totals import SchoolTotals
-from gateway.tables import MergedCell, Serving, Tables
+from gateway.tables import Tables
 from schemas.aggregates import CellField
 from schemas.disclosure.held import held_of
 from schemas.identifiers import STATE, OrganizationId, OrganizationLevel, level_of
+from schemas.merged_cells import MergedCell, Serving
+from schemas.organization_list import OrganizationList
 from schemas.releases import Releases
 
 logger = logging.getLogger(__name__)

@@ -15,9 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.connections import counted_address
-from gateway.directory import OrganizationList
 from gateway.following import TablesAway
-from gateway.permissions import Forbidden
 from gateway.problems import RETRY_AFTER_SECONDS, problem
 from gateway.release_rules import may_know
 from gateway.releases.answers import (
@@ -50,9 +48,11 @@ from gateway.releases.wanted import (
 from gateway.request_bodies import read_body
 from gateway.service import gateway_of
 from gateway.tokens import Principal
+from schemas.access.permissions import Forbidden
 from schemas.errors import DependencyUnavailable, InvalidInput
 from schemas.figures import rfc3339
 from schemas.identifiers import STATE, OrganizationId, OrganizationLevel
+from schemas.organization_list import OrganizationList
 from schemas.releases import ReleaseKey, Releases, ReleaseState
 
 logger = logging.getLogger(__name__)

@@ -9,10 +9,10 @@ from typing import Final, NamedTuple, TypeVar
 
 from msgspec import Struct
 
-from gateway.directory import OrganizationList
 from gateway.spreadsheets import csv_text
 from schemas.errors import InvalidInput
 from schemas.identifiers import OrganizationId, OrganizationLevel, level_of, organization_id
+from schemas.organization_list import OrganizationList
 from schemas.releases import SUBJECTS, ReleaseKey, ReleaseState, Report, state_named
 
 COLUMNS: Final = ("school_year", "district", "subject", "report", "state")

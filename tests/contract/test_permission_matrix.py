@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from cli.permission_matrix import matrix
-from gateway.permissions import Permission
-from gateway.roles import BUILT_IN_ROLES, MASKED_READER_ROLE
-from gateway.roles_file import parse_roles
+from schemas.access.permissions import Permission
+from schemas.access.roles import BUILT_IN_ROLES, MASKED_READER_ROLE
+from schemas.access.roles_file import parse_roles
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "permissions.md"
 GENERATED = "test_permission_matrix.py -->\n\n"

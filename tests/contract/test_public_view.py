@@ -8,18 +8,18 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.directory import OrganizationList
 from gateway.images import CellImage, Renderer
 from gateway.public_routes import figures_csv, figures_json
 from gateway.research_export import ResearchFile
 from gateway.tables import Tables
-from gateway.visibility import Visibility
+from schemas.access.visibility import Visibility
 from schemas.aggregates import CellField, cell_field
 from schemas.assessments import load_registry
 from schemas.disclosure.held import Held, cell_of
 from schemas.disclosure.published import PublishedCell, pack_published, unpack_published
 from schemas.events import OrganizationEntry
 from schemas.identifiers import OrganizationId, TestCode
+from schemas.organization_list import OrganizationList
 from schemas.releases import Releases, ReleaseState
 
 GOLDEN = Path(__file__).parent / "golden"

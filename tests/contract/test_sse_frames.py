@@ -16,7 +16,6 @@ import pytest
 from sse_starlette.sse import EventSourceResponse
 
 from gateway import sse
-from gateway.directory import OrganizationSummary
 from gateway.frames import (
     challenge_frame,
     patch_frame,
@@ -28,13 +27,14 @@ from gateway.images import CellImage, Renderer, patch_fragment, shown_cells, who
 from gateway.lines import Chunk, Line
 from gateway.stream import Stream
 from gateway.streaming_response import StreamingResponse
-from gateway.tables import MergedCell
 from schemas.aggregates import Cell, CellField, cell_field, contribution, levels_code
 from schemas.assessments import Assessment, Claim
 from schemas.disclosure.published import PublishedCell
 from schemas.errors import UnknownAssessment
 from schemas.identifiers import Grade, OrganizationId, TestCode
 from schemas.keys import Generation
+from schemas.merged_cells import MergedCell
+from schemas.organization_list import OrganizationSummary
 
 GOLDEN = Path(__file__).parent / "golden"
 # An environment variable rather than an option: pytest's options belong to conftest.

@@ -20,11 +20,11 @@ from gateway.imports.records import Outcome, encode_record, shown
 from gateway.imports.routes import import_routes
 from gateway.imports.service import ImportService
 from gateway.imports.settings import ImportSettings
-from gateway.permissions import Grant
-from gateway.roles import BUILT_IN_ROLES, IMPORT_ROLE
 from gateway.tokens import Principal
 from hostile.inputs import Input
 from hostile.sound import PSEUDONYMS, registry, schools
+from schemas.access.permissions import Grant
+from schemas.access.roles import BUILT_IN_ROLES, IMPORT_ROLE
 from schemas.events import ExamResult, decode_exam_result, encode_event
 from schemas.identifiers import STATE, StudentId
 from schemas.imports import FieldError, ImportStatus

@@ -17,11 +17,8 @@ from starlette.exceptions import HTTPException
 
 from gateway.commands import Commands, carry_out
 from gateway.connections import ConnectionLimits, Connections
-from gateway.directory import OrganizationList
 from gateway.metrics import Metrics
-from gateway.permissions import Grant
 from gateway.problems import problem_response
-from gateway.roles import BUILT_IN_ROLES, READER_ROLE
 from gateway.service import Gateway
 from gateway.sse import CloseReason
 from gateway.stream import StreamLimits
@@ -31,10 +28,13 @@ from gateway.tokens import Principal, TokenRefused
 from hostile.inputs import Input
 from hostile.sound import schools
 from hostile.stream_mutations import OPEN_STREAM
+from schemas.access.permissions import Grant
+from schemas.access.roles import BUILT_IN_ROLES, READER_ROLE
 from schemas.aggregates import cell_field
 from schemas.errors import ScoreStreamError
 from schemas.events import OrganizationEntry
 from schemas.identifiers import OrganizationId, district_of
+from schemas.organization_list import OrganizationList
 
 _ANSWERS: Final = frozenset({200, 202, 400, 401, 403, 404, 406, 413, 415, 503})
 _LONGEST_DETAIL: Final = 700

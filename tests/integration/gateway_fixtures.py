@@ -23,8 +23,8 @@ from cli.stack.ports import free_port
 from cli.stack.redis_server import bundled_binary, server_command
 from gateway.development_issuer import DevelopmentIssuer
 from gateway.issuers import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
-from gateway.permissions import Grant
-from gateway.roles import READER_ROLE
+from schemas.access.permissions import Grant
+from schemas.access.roles import READER_ROLE
 from schemas.identifiers import OrganizationId
 
 COUNTY = "19000000000000"

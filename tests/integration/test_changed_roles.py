@@ -23,9 +23,9 @@ from integration.gateway_fixtures import (
     wait_until,
 )
 
-from gateway.permissions import Grant, GroupGrant, GroupKind
-from gateway.roles import READER_ROLE
-from gateway.roles_file import parse_roles
+from schemas.access.permissions import Grant, GroupGrant, GroupKind
+from schemas.access.roles import READER_ROLE
+from schemas.access.roles_file import parse_roles
 from schemas.identifiers import OrganizationId
 
 TOPIC = f"school/{SCHOOL}"

@@ -24,14 +24,14 @@ from integration.gateway_fixtures import (
 from gateway.hub import Hub
 from gateway.lines import Chunk
 from gateway.metrics import Metrics
-from gateway.permissions import Grant
 from gateway.redis_connection import connect
-from gateway.roles import BUILT_IN_ROLES, READER_ROLE
 from gateway.sse import parse_cursor
 from gateway.stream import Stream, StreamLimits
 from gateway.subscriptions import DEFAULT_LIMITS, SubscriptionRequest
 from gateway.tables import Tables
 from gateway.tokens import Principal
+from schemas.access.permissions import Grant
+from schemas.access.roles import BUILT_IN_ROLES, READER_ROLE
 from schemas.assessments import load_registry
 from schemas.identifiers import OrganizationId
 from schemas.releases import ReleaseState

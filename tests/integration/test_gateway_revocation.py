@@ -32,8 +32,8 @@ from integration.gateway_fixtures import (
     wait_until,
 )
 
-from gateway.permissions import Grant
-from gateway.roles_file import parse_roles
+from schemas.access.permissions import Grant
+from schemas.access.roles_file import parse_roles
 from schemas.identifiers import OrganizationId
 
 OFFICER = "PRIVACY_OFFICER"

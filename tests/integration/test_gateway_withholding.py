@@ -28,10 +28,10 @@ from integration.gateway_fixtures import (
     wait_until,
 )
 
-from gateway.permissions import Grant, VisibilityClass
 from gateway.redis_connection import connect
-from gateway.roles import MASKED_READER_ROLE, READER_ROLE
 from gateway.tables import Tables
+from schemas.access.permissions import Grant, VisibilityClass
+from schemas.access.roles import MASKED_READER_ROLE, READER_ROLE
 from schemas.aggregates import Cell, cell_field
 from schemas.identifiers import OrganizationId
 from schemas.keys import RELEASES, RELEASES_CHANGED_MS, RELEASES_VERSION

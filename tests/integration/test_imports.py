@@ -42,9 +42,9 @@ from gateway.imports.service import ImportService
 from gateway.imports.settings import ImportSettings
 from gateway.imports.store import RedisImportStore
 from gateway.kafka import KafkaPublisher
-from gateway.permissions import Grant
-from gateway.roles import BUILT_IN_ROLES, IMPORT_ROLE
 from gateway.tokens import Principal
+from schemas.access.permissions import Grant
+from schemas.access.roles import BUILT_IN_ROLES, IMPORT_ROLE
 from schemas.errors import DependencyUnavailable, InvalidInput
 from schemas.events import ExamResult, OrganizationEntry, decode_exam_result, encode_event
 from schemas.identifiers import STATE

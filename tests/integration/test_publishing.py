@@ -33,7 +33,7 @@ from stack import measured, process_environment
 from cli.stack.child import Child
 from cli.stack.ports import free_port
 from cli.stack.redis_server import EmbeddedRedis
-from gateway.roles import MASKED_READER_ROLE
+from schemas.access.roles import MASKED_READER_ROLE
 from schemas.aggregates import Contribution
 from schemas.identifiers import OrganizationId
 from schemas.releases import ReleaseKey, ReleaseState, Report

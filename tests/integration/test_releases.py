@@ -16,8 +16,8 @@ from cli.releases.client import ReleasesClient
 from cli.releases.setting import import_releases, set_releases
 from cli.releases.showing import export_releases, show_releases
 from cli.stack.redis_server import EmbeddedRedis
-from gateway.permissions import Grant
-from gateway.roles import READER_ROLE, RELEASE_ROLE
+from schemas.access.permissions import Grant
+from schemas.access.roles import READER_ROLE, RELEASE_ROLE
 from schemas.errors import InvalidInput
 from schemas.identifiers import STATE, OrganizationId
 from schemas.keys import RELEASES, RELEASES_CHANNEL, RELEASES_POSITION, RELEASES_VERSION

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
-from gateway.roles import READER_ROLE
 from gateway.signing_keys import named_first
 from gateway.tokens import TokenRefused, TokenVerifier, TrustedIssuer
+from schemas.access.roles import READER_ROLE
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 AUDIENCE = "score-streaming"

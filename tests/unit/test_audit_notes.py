@@ -16,11 +16,11 @@ from gateway.auditing import PRINCIPAL, NoAudit
 from gateway.cell_filter import CellFilter
 from gateway.commands import Command, Outcome, Result
 from gateway.holders import holder_of
-from gateway.permissions import Grant
-from gateway.roles import BUILT_IN_ROLES, MASKED_READER_ROLE, READER_ROLE
 from gateway.subscriptions import Subscription, SubscriptionRequest
 from gateway.tokens import Principal
 from gateway.topics import Topic
+from schemas.access.permissions import Grant
+from schemas.access.roles import BUILT_IN_ROLES, MASKED_READER_ROLE, READER_ROLE
 from schemas.audit import AuditKind
 from schemas.identifiers import OrganizationId, OrganizationLevel
 

@@ -14,10 +14,10 @@ from starlette.requests import Request
 
 from gateway.closing_openapi import closing_paths
 from gateway.closing_routes import closing_routes
-from gateway.permissions import Grant
 from gateway.problems import problem_response
-from gateway.roles import BUILT_IN_ROLES, IMPORT_ROLE, READER_ROLE, RELEASE_ROLE
 from gateway.tokens import Principal, TokenRefused
+from schemas.access.permissions import Grant
+from schemas.access.roles import BUILT_IN_ROLES, IMPORT_ROLE, READER_ROLE, RELEASE_ROLE
 from schemas.assessments import load_registry
 from schemas.audit import AuditEvent, AuditKind
 from schemas.closings import Change, ClosedTest, encode_closings, fold

@@ -27,13 +27,13 @@ from gateway.commands import (
 )
 from gateway.connections import ConnectionLimits, Connections
 from gateway.holders import Holder, holder_of
-from gateway.permissions import Forbidden, Grant
 from gateway.redis_connection import RedisClient
-from gateway.roles import BUILT_IN_ROLES, READER_ROLE, Roles
 from gateway.sse import CloseReason, id_line
 from gateway.subscriptions import Subscription, SubscriptionLimits, SubscriptionRequest
 from gateway.tokens import Principal, TokenRefused
 from gateway.topics import parse_topics
+from schemas.access.permissions import Forbidden, Grant
+from schemas.access.roles import BUILT_IN_ROLES, READER_ROLE, Roles
 from schemas.errors import DependencyUnavailable, InvalidInput, ScoreStreamError
 from schemas.identifiers import OrganizationId
 

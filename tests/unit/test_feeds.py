@@ -13,8 +13,8 @@ from gateway.cell_filter import CellFilter
 from gateway.feeds import Feed, Feeds
 from gateway.following import TablesAway
 from gateway.images import CellImage, View
-from gateway.permissions import VisibilityClass
 from gateway.subscriber import Subscriber
+from schemas.access.permissions import VisibilityClass
 from schemas.aggregates import CellField
 from schemas.identifiers import OrganizationId
 

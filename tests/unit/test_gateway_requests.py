@@ -10,11 +10,11 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from starlette.exceptions import HTTPException
 
-from gateway.permissions import Forbidden
 from gateway.problems import problem_response
 from gateway.server import listening_socket
 from gateway.settings import Settings
 from gateway.tokens import TokenRefused
+from schemas.access.permissions import Forbidden
 from schemas.errors import DependencyUnavailable, InvalidInput
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.grant_claims import MOST_GRANTS, claim_of, grants_of
-from gateway.permissions import Grant, GroupGrant, GroupKind
+from schemas.access.permissions import Grant, GroupGrant, GroupKind
 from schemas.errors import InvalidInput
 from schemas.identifiers import STATE, OrganizationId
 

@@ -15,9 +15,9 @@ from starlette.requests import Request
 
 from gateway.imports.routes import import_routes
 from gateway.imports.settings import ImportSettings
-from gateway.permissions import Grant
-from gateway.roles import BUILT_IN_ROLES, IMPORT_ROLE, READER_ROLE
 from gateway.tokens import Principal, TokenRefused
+from schemas.access.permissions import Grant
+from schemas.access.roles import BUILT_IN_ROLES, IMPORT_ROLE, READER_ROLE
 from schemas.identifiers import STATE, OrganizationId
 
 PATH = "/v1/exams/imports"

@@ -19,10 +19,10 @@ from gateway.issuers import (
     read_issuers_file,
     trusted_issuers,
 )
-from gateway.permissions import Grant
-from gateway.roles import READER_ROLE
 from gateway.signing_keys import KeyFile
 from gateway.tokens import ALGORITHMS, TokenRefused, TokenVerifier
+from schemas.access.permissions import Grant
+from schemas.access.roles import READER_ROLE
 from schemas.environment import Environment
 from schemas.errors import InvalidInput
 from schemas.identifiers import OrganizationId

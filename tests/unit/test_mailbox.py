@@ -11,7 +11,7 @@ from gateway.frames import WHOLE_BYTES, put_frame
 from gateway.images import CellImage, View
 from gateway.mailbox import Mailbox
 from gateway.outlets import Outlet
-from gateway.permissions import VisibilityClass
+from schemas.access.permissions import VisibilityClass
 from schemas.aggregates import CellField
 from schemas.identifiers import OrganizationId
 from schemas.keys import Generation

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.partial_sums import PartialSum
-from gateway.tables import MergedCell
 from schemas.aggregates import Cell, CellField, cell_field, contribution, levels_code
 from schemas.errors import AggregateUnderflow
 from schemas.figures import mean, quartiles, standard_error
 from schemas.identifiers import OrganizationId
+from schemas.merged_cells import MergedCell
 
 DISTRICTS = [OrganizationId(f"1999{number:03d}0000000") for number in range(1, 5)]
 FIELDS = [cell_field(2026, "ELA-SUM", "03"), cell_field(2026, "ELA-SUM", "04")]

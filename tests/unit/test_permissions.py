@@ -6,8 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.permissions import Forbidden, Grant, Permission, Rights, VisibilityClass
-from gateway.roles import BUILT_IN_ROLES, IMPORT_ROLE, MASKED_READER_ROLE, READER_ROLE, ROLE_PERMISSIONS
+from schemas.access.permissions import Forbidden, Grant, Permission, Rights, VisibilityClass
+from schemas.access.roles import (
+    BUILT_IN_ROLES,
+    IMPORT_ROLE,
+    MASKED_READER_ROLE,
+    READER_ROLE,
+    ROLE_PERMISSIONS,
+)
 from schemas.identifiers import STATE, OrganizationId, county_of, district_of
 
 COUNTY = OrganizationId("19000000000000")

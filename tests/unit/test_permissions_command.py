@@ -15,10 +15,10 @@ from starlette.requests import Request
 
 from cli.permissions import show_permissions
 from cli.tokens import grants_for, roles_from
-from gateway.permissions import Grant, GroupGrant, GroupKind
-from gateway.roles import BUILT_IN_ROLES, READER_ROLE, Group, Roles
 from gateway.routes import api_routes
 from gateway.tokens import Principal
+from schemas.access.permissions import Grant, GroupGrant, GroupKind
+from schemas.access.roles import BUILT_IN_ROLES, READER_ROLE, Group, Roles
 from schemas.errors import InvalidInput
 from schemas.identifiers import STATE, OrganizationId
 

@@ -13,12 +13,12 @@ from fake_tables import DISTRICT, ELA, NEW_SCHOOL, SCHOOL, SECOND_SCHOOL, FakeTa
 from gateway import following
 from gateway.publisher.metrics import Metrics
 from gateway.publisher.publisher import Publisher
-from gateway.tables import MergedCell
 from schemas.aggregates import cell_field
 from schemas.assessments import load_registry
 from schemas.errors import Fenced
 from schemas.identifiers import STATE, OrganizationId
 from schemas.keys import Generation
+from schemas.merged_cells import MergedCell
 from schemas.releases import ReleaseKey, Releases, ReleaseState, Report
 
 pytestmark = pytest.mark.anyio

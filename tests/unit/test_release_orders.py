@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.auditing import AuditUnavailable, NoAudit
-from gateway.directory import OrganizationList
-from gateway.permissions import Forbidden, Grant
 from gateway.releases.changing import Outcome, Refused, RefusedLines, ReleaseChanges
 from gateway.releases.wanted import FaultyFile, Wanted, district_code, read_csv, write_csv
-from gateway.roles import BUILT_IN_ROLES, READER_ROLE, RELEASE_ROLE
 from gateway.tokens import Principal
+from schemas.access.permissions import Forbidden, Grant
+from schemas.access.roles import BUILT_IN_ROLES, READER_ROLE, RELEASE_ROLE
 from schemas.errors import DependencyUnavailable, InvalidInput
 from schemas.events import OrganizationEntry, decode_release
 from schemas.identifiers import STATE, OrganizationId
+from schemas.organization_list import OrganizationList
 from schemas.releases import (
     SUBJECTS,
     ReleaseKey,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.permissions import Grant, Permission, Rights
 from gateway.release_rules import is_loader_and_district_reviewer, may_change, may_know
-from gateway.roles import BUILT_IN_ROLES, READER_ROLE, RELEASE_ROLE
+from schemas.access.permissions import Grant, Permission, Rights
+from schemas.access.roles import BUILT_IN_ROLES, READER_ROLE, RELEASE_ROLE
 from schemas.identifiers import STATE, OrganizationId
 from schemas.releases import ReleaseState
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gateway.permissions import Grant, GroupGrant, GroupKind
 from gateway.revocations import Revocation, RevocationKind, RevocationList
-from gateway.roles import BUILT_IN_ROLES, READER_ROLE, Group, Roles
 from gateway.tokens import CLOCK_LEEWAY_SECONDS, Principal
+from schemas.access.permissions import Grant, GroupGrant, GroupKind
+from schemas.access.roles import BUILT_IN_ROLES, READER_ROLE, Group, Roles
 from schemas.identifiers import OrganizationId
 
 AT = datetime(2026, 5, 4, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.permissions import (
+from schemas.access.permissions import (
     GROUP_LEVEL,
     Grant,
     GroupGrant,
@@ -19,7 +19,7 @@ from gateway.permissions import (
     Rights,
     VisibilityClass,
 )
-from gateway.roles import BUILT_IN_ROLES, READER_ROLE, ROLE_LEVELS, ROLE_PERMISSIONS, Group, Roles
+from schemas.access.roles import BUILT_IN_ROLES, READER_ROLE, ROLE_LEVELS, ROLE_PERMISSIONS, Group, Roles
 from schemas.identifiers import STATE, OrganizationId, OrganizationLevel, ancestry, level_of
 
 COUNTY = OrganizationId("19000000000000")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.permissions import Grant, GroupGrant, GroupKind, Permission, VisibilityClass
-from gateway.role_book import RoleBook
-from gateway.roles import BUILT_IN_ROLES, READER_ROLE, ROLE_LEVELS, Group, Roles
-from gateway.roles_file import parse_roles, read_roles
+from schemas.access.permissions import Grant, GroupGrant, GroupKind, Permission, VisibilityClass
+from schemas.access.role_book import RoleBook
+from schemas.access.roles import BUILT_IN_ROLES, READER_ROLE, ROLE_LEVELS, Group, Roles
+from schemas.access.roles_file import parse_roles, read_roles
 from schemas.errors import InvalidInput
 from schemas.identifiers import OrganizationId, OrganizationLevel
 

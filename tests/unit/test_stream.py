@@ -23,9 +23,9 @@ from fake_tables import (
 
 from gateway import following, sse
 from gateway.audience import SLOTS
-from gateway.permissions import Forbidden
 from gateway.stream import StreamLimits, farewell
 from gateway.subscriptions import DEFAULT_LIMITS, Subscription, SubscriptionRequest
+from schemas.access.permissions import Forbidden
 from schemas.keys import Generation
 
 pytestmark = pytest.mark.anyio

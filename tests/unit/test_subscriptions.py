@@ -9,16 +9,16 @@ import msgspec
 import pytest
 
 from gateway.cell_filter import CellFilter
-from gateway.directory import OrganizationList
 from gateway.images import View
-from gateway.permissions import Forbidden, Grant, VisibilityClass
-from gateway.roles import BUILT_IN_ROLES, READER_ROLE
 from gateway.subscriptions import Subscription, SubscriptionLimits, SubscriptionRequest
 from gateway.tokens import Principal
 from gateway.topics import parse_topics
+from schemas.access.permissions import Forbidden, Grant, VisibilityClass
+from schemas.access.roles import BUILT_IN_ROLES, READER_ROLE
 from schemas.errors import InvalidInput
 from schemas.events import OrganizationEntry
 from schemas.identifiers import STATE, OrganizationId, OrganizationLevel, ancestry
+from schemas.organization_list import OrganizationList
 
 COUNTY = OrganizationId("19000000000000")
 DISTRICT = OrganizationId("19990010000000")

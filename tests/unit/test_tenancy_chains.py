@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.permissions import Grant, GroupGrant, GroupKind
 from gateway.tenancy_chains import LONGEST_CHAINS, grants_in
+from schemas.access.permissions import Grant, GroupGrant, GroupKind
 from schemas.errors import InvalidInput
 from schemas.identifiers import STATE, OrganizationId
 

@@ -15,10 +15,10 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OctKey, OKPKey, RSAKey
 
 from gateway.development_issuer import DevelopmentIssuer
-from gateway.permissions import Grant, Permission
-from gateway.roles import READER_ROLE
 from gateway.signing_keys import KeyFile
 from gateway.tokens import ALGORITHMS, LONGEST_LIFE, TokenRefused, TokenVerifier, TrustedIssuer
+from schemas.access.permissions import Grant, Permission
+from schemas.access.roles import READER_ROLE
 from schemas.errors import InvalidInput
 from schemas.identifiers import OrganizationId
 

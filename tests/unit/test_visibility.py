@@ -6,13 +6,13 @@ from collections.abc import Set as AbstractSet
 
 import pytest
 
-from gateway.directory import OrganizationList
-from gateway.permissions import VisibilityClass
-from gateway.visibility import Rows, Visibility, affected
+from schemas.access.permissions import VisibilityClass
+from schemas.access.visibility import Rows, Visibility, affected
 from schemas.aggregates import CellField, cell_field
 from schemas.assessments import load_registry
 from schemas.events import OrganizationEntry
 from schemas.identifiers import STATE, OrganizationId
+from schemas.organization_list import OrganizationList
 from schemas.releases import ReleaseKey, Releases, ReleaseState, Report
 
 REGISTRY = load_registry()

@@ -28,7 +28,7 @@ from fake_tables import (
 from gateway import sse
 from gateway.following import RELEASE_MARGIN_MS, TablesState
 from gateway.images import View
-from gateway.permissions import VisibilityClass
+from schemas.access.permissions import VisibilityClass
 from schemas.aggregates import Cell, CellField, cell_field, contribution, levels_code
 from schemas.identifiers import STATE, OrganizationId
 from schemas.keys import Generation

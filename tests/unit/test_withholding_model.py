@@ -16,7 +16,7 @@ from gateway.following import Following
 from gateway.hub import Hub
 from gateway.reopening import Reopening
 from gateway.ticking import Ticker
-from gateway.visibility import Rows, Visibility
+from schemas.access.visibility import Rows, Visibility
 
 numbers = st.integers(0, 999)
 courses = st.lists(st.tuples(st.sampled_from(STEPS), numbers, numbers, numbers), max_size=60)

@@ -17,8 +17,8 @@ from cli.stack.child import Child
 from cli.stack.ports import free_port
 from gateway.development_issuer import DevelopmentIssuer
 from gateway.issuers import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
-from gateway.permissions import Grant
-from gateway.roles import READER_ROLE
+from schemas.access.permissions import Grant
+from schemas.access.roles import READER_ROLE
 from schemas.errors import DependencyUnavailable
 from schemas.identifiers import OrganizationId
 from tests.chaos.fleet import WorkerSlot

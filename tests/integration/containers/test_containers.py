@@ -22,7 +22,7 @@ from cli.local_stack import LocalStack
 from cli.stack.ports import HOST, free_port
 from cli.state import StateFolder
 from cli.tokens import issue_token
-from gateway.roles import IMPORT_ROLE
+from schemas.access.roles import IMPORT_ROLE
 from schemas.identifiers import STATE, organization_id
 
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Final
 
-from gateway.directory import OrganizationList
-from gateway.images import AssessmentLookup
-from gateway.permissions import VisibilityClass
+from schemas.access.permissions import VisibilityClass
 from schemas.aggregates import CellField, cell_name
+from schemas.assessments import AssessmentLookup
 from schemas.errors import UnknownAssessment
 from schemas.identifiers import STATE, OrganizationId, OrganizationLevel, county_of, district_of, level_of
+from schemas.organization_list import OrganizationList
 from schemas.releases import Releases, ReleaseState, is_withheld_before_release
 
 _ABOVE: Final = (OrganizationLevel.COUNTY, OrganizationLevel.STATE)

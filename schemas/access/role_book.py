@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from gateway.file_stamp import FileStamp, stamp_of
-from gateway.roles import BUILT_IN_ROLES, Roles
-from gateway.roles_file import read_roles
+from schemas.access.file_stamp import FileStamp, stamp_of
+from schemas.access.roles import BUILT_IN_ROLES, Roles
+from schemas.access.roles_file import read_roles
 from schemas.errors import InvalidInput
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,6 @@
 """The file that says which roles and groups a deployment has.
 
-built_in_roles = true                        # false drops the known roles; they are gateway/known_roles.py
+built_in_roles = true                        # false drops the known roles; they are schemas/access/known_roles.py
 
 [roles]                                      # a role of a known name replaces it
 "County Data Steward" = ["CUSTOM_AGGREGATE_READ", "INDIVIDUAL_PII_READ"]
@@ -26,10 +26,10 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from gateway.known_roles import ROLE_LEVELS, ROLE_PERMISSIONS
-from gateway.permissions import GroupKind, Permission
-from gateway.roles import Group, Roles
-from gateway.tenancy_chains import plain_name
+from schemas.access.known_roles import ROLE_LEVELS, ROLE_PERMISSIONS
+from schemas.access.names import plain_name
+from schemas.access.permissions import GroupKind, Permission
+from schemas.access.roles import Group, Roles
 from schemas.errors import InvalidInput
 from schemas.identifiers import OrganizationId, OrganizationLevel, level_of, organization_id
 

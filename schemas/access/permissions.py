@@ -1,7 +1,7 @@
 """Who may do what with which organization: pure decisions about a token's grants.
 
 A grant is a role at an organization, or at a group of organizations, and holds for everything below. Grants add up.
-Whatever is not granted is refused, and a role that nobody has defined grants nothing (``gateway.roles``).
+Whatever is not granted is refused, and a role that nobody has defined grants nothing (``schemas.access.roles``).
 
 Permissions come at three levels that never stand in for each other: for results of single students, for groups of
 students, and for aggregates. ``docs/permissions.md`` shows what follows from all this, as these functions decide it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.permissions import Permission
+from schemas.access.permissions import Permission
 from schemas.identifiers import OrganizationLevel
 
 READER_ROLE: Final = "PII"

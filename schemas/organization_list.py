@@ -1,4 +1,4 @@
-"""The organizations as the gateway needs them: which there are, what they are called, who is below whom."""
+"""The organizations as those who show them need them: which there are, what they are called, who is below whom."""
 
 from __future__ import annotations
 

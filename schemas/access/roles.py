@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.known_roles import (
+from schemas.access.known_roles import (
     IMPORT_ROLE,
     MASKED_READER_ROLE,
     READER_ROLE,
@@ -14,7 +14,7 @@ from gateway.known_roles import (
     ROLE_LEVELS,
     ROLE_PERMISSIONS,
 )
-from gateway.permissions import GROUP_LEVEL, Grant, GroupGrant, GroupKind, Permission, Rights
+from schemas.access.permissions import GROUP_LEVEL, Grant, GroupGrant, GroupKind, Permission, Rights
 from schemas.identifiers import OrganizationId, OrganizationLevel, level_of
 
 __all__ = [
