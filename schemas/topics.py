@@ -10,10 +10,13 @@ ORGANIZATIONS: Final = "organizations.v1"
 RELEASES: Final = "releases.v1"
 CLOSINGS: Final = "closings.v1"
 AGGREGATE_CHANGES: Final = "aggregate-changes.v1"
+PUBLISHED_CHANGES: Final = "published-changes.v1"
+RESULT_CHANGES: Final = "result-changes.v1"
 REJECTED: Final = "exam-results.rejected.v1"
 AUDIT: Final = "audit.v1"
 
 _FOREVER_MS: Final = "-1"
+_THIRTY_DAYS_MS: Final = "2592000000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,10 @@ def topics(result_partitions: int) -> tuple[Topic, ...]:
             },
         ),
         Topic(AGGREGATE_CHANGES, result_partitions, {"cleanup.policy": "compact"}),
+        Topic(PUBLISHED_CHANGES, result_partitions, {"cleanup.policy": "compact"}),
+        Topic(
+            RESULT_CHANGES, result_partitions, {"cleanup.policy": "delete", "retention.ms": _THIRTY_DAYS_MS}
+        ),
         Topic(REJECTED, 4, {"cleanup.policy": "delete", "retention.ms": _FOREVER_MS}),
         # Never compacted: a chain that lacks entries is a chain that somebody has tampered with.
         Topic(
