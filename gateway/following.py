@@ -147,8 +147,9 @@ class Following:
             serving = await self._look_around()
         await self._begin(serving)
         async with asyncio.TaskGroup() as group:
-            for partition, keys in enumerate(self._keys(serving)):
-                group.create_task(self._read_partition(partition, keys))
+            followed = self._keys(serving)
+            for partitions in self._tables.together(range(len(followed))):
+                group.create_task(self._read_on(partitions, followed))
             group.create_task(self._watch(serving))
 
     async def _begin(self, serving: Serving) -> None:
@@ -156,12 +157,7 @@ class Following:
         known = serving == self.serving
         followed = self._keys(serving)
         positions: list[bytes | None] = self._positions if known else [None] * len(followed)
-        reads = await asyncio.gather(
-            *(
-                self._tables.read_notices(keys, position)
-                for keys, position in zip(followed, positions, strict=True)
-            )
-        )
+        reads = await self._read(followed, positions)
         if not known:
             self.serving = serving
             self._positions = positions
@@ -182,16 +178,34 @@ class Following:
         exact: list[NoticeKeys] = [*serving.partition_keys()]
         return [*exact, PUBLISHED_NOTICES] if self._published else exact
 
-    async def _read_partition(self, partition: int, keys: NoticeKeys) -> None:
+    async def _read(self, followed: Sequence[NoticeKeys], positions: Sequence[bytes | None]) -> list[Notices]:
+        """What is new in each partition, by its number."""
+        groups = self._tables.together(range(len(followed)))
+        replies = await asyncio.gather(
+            *(
+                self._tables.read_notices([(followed[one], positions[one]) for one in group])
+                for group in groups
+            )
+        )
+        by_number = {
+            one: read
+            for group, reads in zip(groups, replies, strict=True)
+            for one, read in zip(group, reads, strict=True)
+        }
+        return [by_number[number] for number in range(len(followed))]
+
+    async def _read_on(self, partitions: Sequence[int], followed: Sequence[NoticeKeys]) -> None:
         while True:
-            last = self._positions[partition]
-            assert last is not None
-            await self._tables.wait_for_notice(keys, last, _BLOCK_SECONDS)
-            more = True
-            while more:
-                read = await self._tables.read_notices(keys, self._positions[partition])
-                self._take_in(partition, read)
-                more = read.more
+            known = [(followed[one], self._positions[one] or b"") for one in partitions]
+            await self._tables.wait_for_notice(known, _BLOCK_SECONDS)
+            unread = list(partitions)
+            while unread:
+                reads = await self._tables.read_notices(
+                    [(followed[one], self._positions[one]) for one in unread]
+                )
+                for one, read in zip(unread, reads, strict=True):
+                    self._take_in(one, read)
+                unread = [one for one, read in zip(unread, reads, strict=True) if read.more]
 
     def _take_in(self, partition: int, read: Notices) -> None:
         exact = partition < len(self._incomplete)

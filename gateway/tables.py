@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple, Protocol
 
+from redis.asyncio import RedisCluster
+
 from gateway.redis_connection import RedisClient
 from schemas.aggregates import CellField
 from schemas.catching_up import tables_incomplete
@@ -87,6 +89,7 @@ class Tables:
         """``unlisted`` is the release state of what has none of its own."""
         self._redis = redis
         self._unlisted = unlisted
+        self._cluster = isinstance(redis, RedisCluster)
         scripts = files("gateway").joinpath("lua")
         self._read_changes = scripts.joinpath("read_changes.lua").read_text()
         self._read_releases = scripts.joinpath("read_releases.lua").read_text()
@@ -181,31 +184,44 @@ class Tables:
         replies = await pipe.execute()
         return min(map(int, replies)) if replies and None not in replies else None
 
-    async def read_notices(self, keys: NoticeKeys, last: bytes | None) -> Notices:
-        """The notices after ``last``; with None, only where to begin."""
-        reply: Any = await self._redis.eval(
-            self._read_changes, 2, keys.changes, keys.position, last or b"", str(NOTICES_AT_ONCE)
-        )
-        read_ms, complete_ms, outcome, upto, packed, claimed, next_offset, catch_up = reply
-        return Notices(
-            read_ms=int(read_ms),
-            complete_ms=int(complete_ms) if complete_ms else None,
-            gap=outcome == b"gap",
-            last=upto,
-            packed=packed,
-            more=len(packed) >= NOTICES_AT_ONCE,
-            incomplete=tables_incomplete(
-                claimed=bool(claimed),
-                next_offset=int(next_offset) if next_offset else None,
-                catch_up=int(catch_up) if catch_up else None,
-            ),
-        )
+    def together(self, partitions: Sequence[int]) -> list[list[int]]:
+        """Which partitions' notices can be read by one command: all of them; on a cluster each alone."""
+        return [[one] for one in partitions] if self._cluster else [list(partitions)]
 
-    async def wait_for_notice(self, keys: NoticeKeys, last: bytes, seconds: float) -> None:
-        """Return when there is a notice after ``last``, or after ``seconds``."""
+    async def read_notices(self, followed: Sequence[tuple[NoticeKeys, bytes | None]]) -> list[Notices]:
+        """Each one's notices after the last that is known; with None, only where to begin. Of all at one and the same moment.
+
+        ``followed``: of one group of ``together``.
+        """
+        keys = [name for one, _ in followed for name in (one.changes, one.position)]
+        replies: Any = await self._redis.eval(
+            self._read_changes, len(keys), *keys, str(NOTICES_AT_ONCE), *(last or b"" for _, last in followed)
+        )
+        return [_notices(reply) for reply in replies]
+
+    async def wait_for_notice(self, followed: Sequence[tuple[NoticeKeys, bytes]], seconds: float) -> None:
+        """Return when there is a notice after the last that is known of any, or after ``seconds``."""
         # What it returns is read again by the script, together with the time; here one entry is enough.
-        await self._redis.xread({keys.changes: last}, count=1, block=int(seconds * 1000))
+        after: dict[Any, Any] = {keys.changes: last for keys, last in followed}
+        await self._redis.xread(after, count=1, block=int(seconds * 1000))
 
     def _pipeline(self) -> Any:
         # Any: the two clients' pipelines share the commands used here, not a type.
         return self._redis.pipeline(transaction=False)
+
+
+def _notices(reply: Any) -> Notices:
+    read_ms, complete_ms, outcome, upto, packed, claimed, next_offset, catch_up = reply
+    return Notices(
+        read_ms=int(read_ms),
+        complete_ms=int(complete_ms) if complete_ms else None,
+        gap=outcome == b"gap",
+        last=upto,
+        packed=packed,
+        more=len(packed) >= NOTICES_AT_ONCE,
+        incomplete=tables_incomplete(
+            claimed=bool(claimed),
+            next_offset=int(next_offset) if next_offset else None,
+            catch_up=int(catch_up) if catch_up else None,
+        ),
+    )

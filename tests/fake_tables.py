@@ -76,7 +76,6 @@ class FakeTables:
         self._log: list[bytes] = []
         self._published_log: list[bytes] = []
         self._noticed = asyncio.Event()
-        self._published_noticed = asyncio.Event()
 
     def apply(
         self,
@@ -149,7 +148,6 @@ class FakeTables:
     def wake(self) -> None:
         """Let the readers of notices look again."""
         self._noticed.set()
-        self._published_noticed.set()
 
     async def releases(self, known: Releases | None) -> Releases | None:
         """The release states."""
@@ -213,8 +211,15 @@ class FakeTables:
         self._fail()
         return found
 
-    async def read_notices(self, keys: NoticeKeys, last: bytes | None) -> Notices:
+    def together(self, partitions: Sequence[int]) -> list[list[int]]:
+        """All."""
+        return [list(partitions)]
+
+    async def read_notices(self, followed: Sequence[tuple[NoticeKeys, bytes | None]]) -> list[Notices]:
         """What was noticed since."""
+        return [self._notices(keys, last) for keys, last in followed]
+
+    def _notices(self, keys: NoticeKeys, last: bytes | None) -> Notices:
         self.now_ms += 1
         self._fail()
         exact = keys is not PUBLISHED_NOTICES
@@ -233,11 +238,10 @@ class FakeTables:
             incomplete=self.incomplete if exact else True,  # as for a partition that nobody has claimed
         )
 
-    async def wait_for_notice(self, keys: NoticeKeys, last: bytes, seconds: float) -> None:
+    async def wait_for_notice(self, followed: Sequence[tuple[NoticeKeys, bytes]], seconds: float) -> None:
         """Return when there is something."""
-        noticed = self._published_noticed if keys is PUBLISHED_NOTICES else self._noticed
-        await noticed.wait()
-        noticed.clear()
+        await self._noticed.wait()
+        self._noticed.clear()
 
     def _notice_published(self, organization: OrganizationId, name: CellField) -> None:
         self._published_log.append(encode_changes({organization: [name]}))

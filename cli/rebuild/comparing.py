@@ -106,7 +106,7 @@ class PartitionReader:
         """
         deadline = time.monotonic() + _QUIET_SECONDS
         while True:
-            last = (await self._notices.read_notices(keys, None)).last
+            last = (await self._notices.read_notices([(keys, None)]))[0].last
             wanted = only if only is not None else await self._all_organizations()
             cells = await self._read_cells(keys, wanted)
             rows = await self.rows(keys, units)
@@ -116,7 +116,7 @@ class PartitionReader:
                         f"{keys.position} never rests, so it cannot be compared; resume when less arrives"
                     )
                 position = await self.position(keys)
-                read = await self._notices.read_notices(keys, last)
+                [read] = await self._notices.read_notices([(keys, last)])
                 if read.gap:
                     break  # notices were trimmed meanwhile: read all anew
                 if not read.packed:

@@ -161,8 +161,8 @@ def test_redis_that_lost_everything_is_filled_again_while_subscribers_are_told(t
                     assert shown_results(reader.until("put")) == results
                     store.flushall()
                     assert first.wait(30), "the worker notices"
-                    # Small batches, so that there is something to see of the way.
-                    with running_worker(kafka, server.url, tmp_path, SCORES_BATCH_RECORDS="20"):
+                    # Small batches, so that the way takes longer than the gateway looks away.
+                    with running_worker(kafka, server.url, tmp_path, SCORES_BATCH_RECORDS="4"):
                         reader.until("progress", is_stale)
                         put = reader.until("put")
                         assert shown_results(put) <= results

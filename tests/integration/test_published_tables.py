@@ -144,9 +144,9 @@ async def test_cell_that_is_gone_is_not_there_and_its_going_is_told(
     published: PublishedTables, tables: Tables
 ) -> None:
     claim = await published.publish(await published.claim(), publication({SCHOOL: TWENTY}))
-    begin = await tables.read_notices(PUBLISHED_NOTICES, None)
+    [begin] = await tables.read_notices([(PUBLISHED_NOTICES, None)])
     await published.publish(claim, publication({SECOND_SCHOOL: FORTY}, SCHOOL))
-    read = await tables.read_notices(PUBLISHED_NOTICES, begin.last)
+    [read] = await tables.read_notices([(PUBLISHED_NOTICES, begin.last)])
     assert [decode_changes(packed) for packed in read.packed] == [{SECOND_SCHOOL: [ELA], SCHOOL: [ELA]}]
     assert not read.incomplete
     [school, second] = await tables.read_published_cells([(SCHOOL, [ELA]), (SECOND_SCHOOL, [ELA])])
@@ -159,11 +159,11 @@ async def test_write_that_changes_nothing_for_the_public_moves_no_time_and_tells
 ) -> None:
     claim = await published.publish(await published.claim(), publication({SCHOOL: TWENTY}))
     begin, changed_ms = (
-        await tables.read_notices(PUBLISHED_NOTICES, None),
+        (await tables.read_notices([(PUBLISHED_NOTICES, None)]))[0],
         await tables.published_changed_ms(),
     )
     await published.publish(claim, publication({}, family=b"of students that are held back"))
-    assert (await tables.read_notices(PUBLISHED_NOTICES, begin.last)).packed == []
+    assert (await tables.read_notices([(PUBLISHED_NOTICES, begin.last)]))[0].packed == []
     assert await tables.published_changed_ms() == changed_ms
 
 
