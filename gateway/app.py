@@ -19,6 +19,7 @@ from starlette.responses import Response
 from gateway.audit.keeping import AuditKeeping
 from gateway.audit.notes import Notes
 from gateway.audit.writer import Audit
+from gateway.bursts import best_burst
 from gateway.closing_routes import closing_routes
 from gateway.commands import Commands, carry_out, new_node
 from gateway.connections import Connections
@@ -53,6 +54,7 @@ from gateway.tables import Tables
 from gateway.ticket_routes import ticket_routes
 from gateway.tickets import Tickets
 from gateway.tokens import Principal, TokenRefused, TokenVerifier
+from gateway.webhooks.mounting import Webhooks
 from schemas.access.permissions import Forbidden
 from schemas.access.role_book import RoleBook
 from schemas.assessments import AssessmentLookup, load_registry
@@ -79,12 +81,14 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
     issuers, fetched_keys = trusted_issuers(settings.issuers, settings.key_times, production=production)
     revocations = RevocationLog(redis, away_seconds=settings.revocations_away_seconds)
     credentials = Credentials(TokenVerifier(issuers, roles=lambda: roles.current), revocations)
+    burst = best_burst(settings.io_uring)
     hub = Hub(
         tables,
         assessments or registry.at,
         metrics,
         tick_seconds=settings.tick_seconds,
         progress_seconds=settings.progress_seconds,
+        burst=burst,
     )
     connections = Connections(settings.connections)
 
@@ -130,6 +134,11 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
     )
 
     public = PublicView(settings.public, assessments or registry.at)
+    webhooks = Webhooks(settings.webhooks, redis, revocations.known, lambda: roles.current, notes.audit)
+
+    async def heard_revocations() -> None:
+        await close_revoked(connections, revocations.known)
+        webhooks.look_at_revoked()
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -143,10 +152,8 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
                 ("listening for commands", commands.run()),
                 ("hearing of release states", hear_of_releases(redis, hub.look)),
                 ("reading the roles file", roles.run()),
-                (
-                    "reading the revocations",
-                    revocations.run(partial(close_revoked, connections, revocations.known)),
-                ),
+                ("reading the revocations", revocations.run(heard_revocations)),
+                ("looking at revoked webhooks", webhooks.run()),
                 *(("fetching an issuer's keys", keys.run()) for keys in fetched_keys),
             )
         ]
@@ -161,6 +168,7 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
             await keeping.stop()
             await asyncio.to_thread(publisher.close)
             await redis.aclose()
+            burst.close()
 
     app = Starlette(
         routes=[
@@ -170,6 +178,7 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
             *revocation_routes(),
             *release_routes(ReleaseChanges(tables, publisher)),
             *closing_routes(redis, publisher, registry),
+            *webhooks.routes,
             *import_routes(imports, gateway.credentials.by_header, settings.imports, notes),
             *(public.routes() if settings.public.is_open else ()),
             *health_routes(),

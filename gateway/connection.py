@@ -14,28 +14,28 @@ from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from gateway.lines import HIGH_WATER_BYTES, Chunk, Holder, Line
+from gateway.lines import HIGH_WATER_BYTES, NO_DESCRIPTOR, Chunk, Holder, Line
 from gateway.request_limits import BoundedProtocol
 from gateway.streaming_response import HAND_OVER_EXTENSION
 
-_NO_DESCRIPTOR: Final = -1
 _NOTHING_QUEUED: Final[deque[object]] = deque(maxlen=0)
 
 
 class Connection(BoundedProtocol):
     """HTTP/1.1 until it is taken; then a line."""
 
-    __slots__ = ("_chunked", "_descriptor", "_holder")
+    __slots__ = ("_chunked", "_holder", "_socket", "descriptor")
 
+    descriptor: int
     _chunked: bool
-    _descriptor: int
+    _socket: int
     _holder: Holder | None
 
     # As a connection of uvicorn's.
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         self._holder = None
-        self._descriptor = _NO_DESCRIPTOR
+        self._socket = self.descriptor = NO_DESCRIPTOR
         super().connection_made(transport)
 
     def on_headers_complete(self) -> None:
@@ -63,7 +63,7 @@ class Connection(BoundedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
         holder, self._holder = self._holder, None
-        self._descriptor = _NO_DESCRIPTOR  # soon it is another connection's
+        self._socket = self.descriptor = NO_DESCRIPTOR  # soon it is another connection's
         if holder is not None:
             holder.gone()
 
@@ -76,17 +76,24 @@ class Connection(BoundedProtocol):
     def write(self, chunk: Chunk) -> None:
         """Send; may call ``paused`` before it returns."""
         ready = chunk.framed if self._chunked else chunk.raw
-        transport = self.transport
-        if self._descriptor != _NO_DESCRIPTOR and not transport.get_write_buffer_size():
+        if self._socket != NO_DESCRIPTOR and not self.transport.get_write_buffer_size():
             # Straight to the kernel, which nearly always takes it all; the transport would queue it until later.
             try:
-                sent = os.write(self._descriptor, ready)
+                sent = os.write(self._socket, ready)
             except OSError:  # full, or broken: the transport finds out which, and says so
                 sent = 0
             if sent == len(ready):
+                if self._chunked:  # clients of HTTP/1.0 get other bytes
+                    self.descriptor = self._socket
                 return
             ready = ready[sent:]
-        transport.write(ready)
+        self.descriptor = NO_DESCRIPTOR
+        self.transport.write(ready)
+
+    def write_on(self, chunk: Chunk, sent: int) -> None:
+        """Leave the rest to the transport, which finds out why."""
+        self.descriptor = NO_DESCRIPTOR
+        self.transport.write(chunk.framed[sent:])
 
     def unsent(self) -> bool:
         """Whether the kernel has not taken all."""
@@ -94,6 +101,7 @@ class Connection(BoundedProtocol):
 
     def end(self) -> None:
         """End the answer, and the connection once all is sent."""
+        self._socket = self.descriptor = NO_DESCRIPTOR
         if self._chunked:
             self.transport.write(b"0\r\n\r\n")
         self.transport.close()
@@ -107,7 +115,7 @@ class Connection(BoundedProtocol):
         if cycle.disconnected or self.transport.is_closing():
             return None
         self._holder = holder
-        self._descriptor = _descriptor(self.transport)
+        self._socket = _descriptor(self.transport)
         self._chunked = bool(cycle.chunked_encoding)
         cycle.response_complete = True  # as far as uvicorn is concerned
         self._rest()  # what is still to come of the request is passed over, however long it takes
@@ -134,7 +142,7 @@ class Connection(BoundedProtocol):
 def _descriptor(transport: asyncio.Transport) -> int:
     """The socket to write to; none where the transport has to encrypt first."""
     if transport.get_extra_info("sslcontext") is not None:
-        return _NO_DESCRIPTOR
+        return NO_DESCRIPTOR
     descriptor: int = transport.get_extra_info("socket").fileno()
     return descriptor
 

@@ -21,6 +21,7 @@ from typing import Final
 
 from gateway import sse
 from gateway.audience import SLOTS, Audience
+from gateway.bursts import Burst
 from gateway.feeds import Feeds
 from gateway.following import RELEASE_MARGIN_MS, Following, TablesAway, TablesState
 from gateway.images import Renderer, Snapshot, View
@@ -55,7 +56,9 @@ class Hub:
         *,
         tick_seconds: float = 0.01,
         progress_seconds: float = 2.0,
+        burst: Burst | None = None,
     ) -> None:
+        """``burst`` writes what a tick sends; without it each line is written to by itself."""
         self.wheel = Wheel()
         # Changes take the progress with them when it is half due, and the turn of who was told so lately is passed over.
         self.progress_turns = max(1, turns(progress_seconds) // 2)
@@ -78,6 +81,9 @@ class Hub:
             shortest_pause_seconds=tick_seconds,
             finished=self._ticked,
             vanished=lambda feed: self._reopening.send_again(feed.outlets.values()),
+            burst=burst or Burst(),
+            turn=lambda: self.wheel.now,
+            progress_turns=self.progress_turns,
         )
         self._snapshots = Snapshots(self._following, self._feeds, self._loader, self._progress)
         self._reopening = Reopening(self._feeds, self._ticker, self._loader, showing)

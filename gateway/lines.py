@@ -15,6 +15,7 @@ from starlette.types import Receive, Send
 
 # What one connection holds in this process before its stream is told to pause, besides the kernel's buffer.
 HIGH_WATER_BYTES: Final = 16_384
+NO_DESCRIPTOR: Final = -1
 
 
 class Chunk:
@@ -29,6 +30,12 @@ class Chunk:
 
 class Line(Protocol):
     """The way to one client."""
+
+    # The socket, when a chunk's ``framed`` bytes may go straight to it; ``NO_DESCRIPTOR`` when something is in the way.
+    descriptor: int
+
+    def write_on(self, chunk: Chunk, sent: int) -> None:
+        """Send the rest of a chunk's ``framed`` bytes, of which the socket has taken so many."""
 
     def write(self, chunk: Chunk) -> None:
         """Send; may call ``paused`` before it returns."""
@@ -60,6 +67,7 @@ class PlainLine:
     """A line over ASGI's ``send``, for servers that have nothing faster."""
 
     def __init__(self, holder: Holder, send: Send) -> None:
+        self.descriptor = NO_DESCRIPTOR  # the server has it
         self._holder = holder
         self._send = send
         self._chunks: deque[bytes] = deque()
@@ -68,6 +76,10 @@ class PlainLine:
         self._ended = False
         self._work = asyncio.Event()
         self._sending: asyncio.Future[None] | None = None
+
+    def write_on(self, chunk: Chunk, sent: int) -> None:
+        """Never called: there is no descriptor."""
+        raise AssertionError("nothing was sent straight to a socket")
 
     def write(self, chunk: Chunk) -> None:
         """Put behind what is still to be sent."""

@@ -17,9 +17,9 @@ class FramesSent(Collector):
     def __init__(self) -> None:
         self._counts: Counts[str] = Counts()
 
-    def count(self, kind: str) -> None:
-        """One more of this kind."""
-        self._counts[kind] += 1
+    def count(self, kind: str, number: int = 1) -> None:
+        """So many more of this kind."""
+        self._counts[kind] += number
 
     def collect(self) -> Iterator[CounterMetricFamily]:
         """For the registry."""

@@ -15,6 +15,7 @@ from gateway.origins import read_origins
 from gateway.public_settings import PublicSettings
 from gateway.stream import StreamLimits
 from gateway.subscriptions import SubscriptionLimits
+from gateway.webhooks.settings import WebhookSettings
 from schemas.environment import Environment, SharedSettings
 
 
@@ -37,10 +38,12 @@ class Settings(SharedSettings):
     subscriptions: SubscriptionLimits
     connections: ConnectionLimits
     tick_seconds: float
+    io_uring: bool  # write to many streams by one system call, where the kernel can
     progress_seconds: float
     drain_seconds: float
     access_log: bool
     public: PublicSettings
+    webhooks: WebhookSettings
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str]) -> Settings:
@@ -82,11 +85,13 @@ class Settings(SharedSettings):
                 per_address=env.integer("SCORES_STREAMS_PER_ADDRESS", 2_000, low=1, high=1_000_000),
                 per_node=env.integer("SCORES_STREAMS_PER_NODE", 20_000, low=1, high=1_000_000),
             ),
+            io_uring=env.choice("SCORES_IO_URING", "yes", ("no", "yes")) == "yes",
             tick_seconds=env.seconds("SCORES_TICK_SECONDS", 0.01, low=0, high=5),
             progress_seconds=env.seconds("SCORES_PROGRESS_SECONDS", 2, low=0.1, high=60),
             drain_seconds=env.seconds("SCORES_DRAIN_SECONDS", 1, low=0, high=300),
             access_log=env.choice("SCORES_ACCESS_LOG", "no", ("no", "yes")) == "yes",
             public=PublicSettings.read(env),
+            webhooks=WebhookSettings.read(env),
         )
         env.check()
         return settings

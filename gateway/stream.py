@@ -96,7 +96,7 @@ class Stream(Telling):
             self._start_and_close(line, self._closing)
             return
         hub, wheel = self._hub, self._hub.wheel
-        self._line = line
+        self.line = line
         self._metrics.connections.inc()
         # Everybody's own age, or a deployment's herd would come back together for ever.
         self._age_ends = wheel.after(self._limits.max_age_seconds * random.uniform(0.8, 1.2))
@@ -117,14 +117,14 @@ class Stream(Telling):
         wheel.schedule(self, self._next_look())
 
     def _start_and_close(self, line: Line, reason: sse.CloseReason) -> None:
-        self._line = line
+        self.line = line
         self._metrics.connections.inc()
         self._write(Chunk(sse.opening(sse.retry_milliseconds(random.random()))))
         self.close(reason)
 
     def close(self, reason: sse.CloseReason) -> None:
         """End with a ``bye``; what waits is not sent, the client's last id knows of it."""
-        line = self._line
+        line = self.line
         if line is None or self._ended:
             self._closing = reason
             return
@@ -149,9 +149,9 @@ class Stream(Telling):
     def gone(self) -> None:
         """The connection is over, or was never there."""
         self._hub.wheel.forget(self)
-        if self._line is not None:
+        if self.line is not None:
             self._end(sse.CloseReason.CLIENT_GONE)
-            self._line = None
+            self.line = None
             self._metrics.connections.dec()
         left, self._left = self._left, _nobody
         left(self)
@@ -171,10 +171,10 @@ class Stream(Telling):
 
     def look(self, now: int) -> int | None:
         """Do what is due by a turn of the wheel."""
-        if self._line is None:
+        if self.line is None:
             return None
         if self._ended:
-            self._line.reset()
+            self.line.reset()
             return None
         blocked = self._blocked_since != NEVER
         if blocked and now >= self._blocked_since + turns(self._limits.send_timeout_seconds):
@@ -201,10 +201,10 @@ class Stream(Telling):
             self._outlets, self._box, self._blocked_since = (), None, self._hub.wheel.now
 
     def _drop(self, reason: sse.CloseReason) -> None:
-        if self._line is not None and not self._ended:
+        if self.line is not None and not self._ended:
             self._end(reason)
             # Not politely: what is buffered will never be read, and a close would wait for it.
-            self._line.reset()
+            self.line.reset()
 
     # What it is about.
 
@@ -216,7 +216,7 @@ class Stream(Telling):
             InvalidInput: it is too much; nothing changes.
             TablesAway: which organizations there are is not known.
         """
-        if self._line is None or self._ended:
+        if self.line is None or self._ended:
             return
         views = subscription.views(self.principal, self._hub.directory)
         self.subscription = subscription
@@ -229,7 +229,7 @@ class Stream(Telling):
         Raises:
             Forbidden: it does not open all that is watched; nothing changes.
         """
-        if self._line is None or self._ended:
+        if self.line is None or self._ended:
             return
         if not self.subscription.open_to(principal):
             raise Forbidden
@@ -248,9 +248,9 @@ class Stream(Telling):
         """Go on with other rights of the same holder: what they do not open goes at once, what they open comes."""
         self.principal = principal
         views = self.subscription.views_now(principal, self._hub.directory)
-        if not views and (self._outlets or self._line is None):
+        if not views and (self._outlets or self.line is None):
             self.close(sse.CloseReason.FORBIDDEN)
-        elif self._line is None or self._ended:
+        elif self.line is None or self._ended:
             return  # it begins with what may be seen then
         elif (before := tuple(outlet.view for outlet in self._outlets)) != views:
             if set(before).difference(views):
@@ -260,7 +260,7 @@ class Stream(Telling):
 
     def follow_directory(self) -> None:
         """Watch what the directory makes of the subscription now."""
-        if self._line is None or self._ended:
+        if self.line is None or self._ended:
             return
         views = self.subscription.views_now(self.principal, self._hub.directory)
         if views != tuple(outlet.view for outlet in self._outlets):

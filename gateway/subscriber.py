@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from gateway.batches import Batch, Patch
-from gateway.lines import Chunk
+from gateway.bursts import AT_ONCE, Burst
+from gateway.lines import Chunk, Line
 from gateway.outlets import Outlet
 from gateway.sse import CloseReason
 
 logger = logging.getLogger(__name__)
-
-_AT_ONCE: Final = 256  # about two milliseconds of writing, after which others have their turn
 
 
 class Pumped(Protocol):
@@ -30,6 +29,7 @@ class Pumped(Protocol):
 class Subscriber(Pumped, Protocol):
     """One open stream as the hub sees it; every call returns at once."""
 
+    line: Line | None  # once it has begun
     due: int  # the wheel's turn at which ``look`` is wanted; the wheel sets it
     slot: int  # which of the hub's slots it is told progress in; the hub sets it
 
@@ -37,8 +37,11 @@ class Subscriber(Pumped, Protocol):
     def follows_directory(self) -> bool:
         """Whether what it watches depends on the directory."""
 
-    def deliver(self, patches: tuple[Patch, ...], batch: Batch, progress: bool) -> None:
-        """Send the tick's changes of what it watches; with the progress, or only if that is due. Nothing is checked."""
+    def take(self, patches: tuple[Patch, ...], batch: Batch, progress: bool) -> Chunk | None:
+        """What is to be written to ``line`` now of the tick's changes; with the progress, or only if that is due.
+
+        Nothing is checked. None when it will write itself, later.
+        """
 
     def report(self, progress: Chunk, *, urgent: bool) -> None:
         """Send the latest progress; unless it is urgent only if the last one was not sent just now."""
@@ -76,5 +79,26 @@ async def for_each(subscribers: Iterable[Kind], act: Callable[[Kind], object]) -
         except Exception:
             logger.exception("a stream could not be served")
             subscriber.fail()
-        if not number % _AT_ONCE:
+        if not number % AT_ONCE:
             await asyncio.sleep(0)
+
+
+async def write_each(
+    subscribers: Iterable[Subscriber], burst: Burst, take: Callable[[Subscriber], Chunk | None]
+) -> int:
+    """``for_each``, for what can be written together; returns to how many it was written."""
+    everybody = tuple(subscribers)
+    written = 0
+    for first in range(0, len(everybody), AT_ONCE):
+        for subscriber in everybody[first : first + AT_ONCE]:
+            try:
+                chunk = take(subscriber)
+                if chunk is not None and subscriber.line is not None:
+                    burst.write(subscriber.line, chunk)
+                    written += 1
+            except Exception:
+                logger.exception("a stream could not be served")
+                subscriber.fail()
+        burst.flush()
+        await asyncio.sleep(0)
+    return written

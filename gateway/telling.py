@@ -38,7 +38,6 @@ class Telling(ABC):
         "_ended",
         "_hub",
         "_informed",
-        "_line",
         "_mark",
         "_metrics",
         "_outlets",
@@ -46,6 +45,7 @@ class Telling(ABC):
         "_since_ms",
         "_spoke",
         "id",
+        "line",
         "principal",
         "subscription",
     )
@@ -65,7 +65,7 @@ class Telling(ABC):
         self.subscription = subscription
         self._hub = hub
         self._metrics = metrics
-        self._line: Line | None = None
+        self.line: Line | None = None
         self._outlets: tuple[Outlet, ...] = ()
         self._mark = ""  # names the views where the stream's address does not
         self._resume = cursor
@@ -79,22 +79,23 @@ class Telling(ABC):
 
     # What the hub tells.
 
-    def deliver(self, patches: tuple[Patch, ...], batch: Batch, progress: bool) -> None:
-        """Send the tick's changes at once, or the latest of them when something else waits."""
+    def take(self, patches: tuple[Patch, ...], batch: Batch, progress: bool) -> Chunk | None:
+        """What the caller is to write of the tick's changes; None when the latest of them wait for something else."""
         if self._box is None and self._blocked_since == NEVER:
-            now = self._hub.wheel.now
-            if progress or now - self._informed >= self._hub.progress_turns:
+            now = batch.now
+            if progress or self._informed <= batch.progress_due:
                 progress = True
                 self._informed = now
                 self._metrics.frames.count("progress")
-            self._metrics.frames.count("patch")
-            self._write(batch.chunk((patches, self._mark, progress)))
-        elif not self._ended:
+            self._spoke = now
+            return batch.chunk(patches, self._mark, progress)
+        if not self._ended:
             box = self._mailbox()
             for patch in patches:
                 if box.add_changes(patch.outlet, patch.cells):
                     self._metrics.merged.inc()
             box.progress |= progress
+        return None
 
     def report(self, progress: Chunk, *, urgent: bool) -> None:
         """Send the latest progress, if it is urgent or due."""
@@ -123,7 +124,7 @@ class Telling(ABC):
 
     def withdraw(self) -> None:
         """Drop what was sent and is still here, and the connection with it; its client comes back for the rest."""
-        if self._line is not None and not self._ended and self._line.unsent():
+        if self.line is not None and not self._ended and self.line.unsent():
             self.drop()
 
     def start_over(self) -> None:
@@ -261,9 +262,9 @@ class Telling(ABC):
         return came_with.milliseconds - RESUME_MARGIN_MS if known else None
 
     def _write(self, chunk: Chunk) -> None:
-        assert self._line is not None
+        assert self.line is not None
         self._spoke = self._hub.wheel.now
-        self._line.write(chunk)
+        self.line.write(chunk)
 
     def _mailbox(self) -> Mailbox:
         if self._box is None:

@@ -14,15 +14,17 @@ from typing import Final, NamedTuple
 
 from gateway import sse
 from gateway.batches import Batch, Patch
+from gateway.bursts import Burst
 from gateway.feeds import Feed, Feeds
 from gateway.following import Following
 from gateway.images import CellImage
+from gateway.lines import Chunk
 from gateway.metrics import Metrics
 from gateway.outlets import Outlet
 from gateway.progress import Progress, encoded
 from gateway.redis_connection import REDIS_AWAY
 from gateway.showing import Showing
-from gateway.subscriber import Subscriber, for_each
+from gateway.subscriber import Subscriber, write_each
 from gateway.tables import Tables
 from schemas.aggregates import CellField
 from schemas.disclosure.published import PublishedCell
@@ -61,8 +63,13 @@ class Ticker:
         shortest_pause_seconds: float,
         finished: Callable[[Collection[Subscriber] | None], None],
         vanished: Callable[[Feed], None],
+        burst: Burst,
+        turn: Callable[[], int],
+        progress_turns: int,
     ) -> None:
-        """``finished`` hears of each tick; when all is there again, so that everybody has to hear of it, who has heard.
+        """``turn`` is the wheel's, and ``progress_turns`` how many of them a stream goes without hearing of the progress.
+
+        ``finished`` hears of each tick; when all is there again, so that everybody has to hear of it, who has heard.
 
         ``vanished`` is told of a feed that has lost published cells: a patch cannot say that.
         """
@@ -75,6 +82,9 @@ class Ticker:
         self._shortest_pause_seconds = shortest_pause_seconds
         self._finished = finished
         self._vanished = vanished
+        self._burst = burst
+        self._turn = turn
+        self._progress_turns = progress_turns
         self._dirty: Names = {}
         self._dirty_published: Names = {}
         self._dirty_since = 0.0
@@ -131,11 +141,10 @@ class Ticker:
 
     def hurry(self, stream: Subscriber) -> None:
         """Deliver now what the tick under way still has for this stream."""
-        patches = self._touched.pop(stream, None)
-        if patches and self._batch is not None:
-            if self._whole_again:
-                self._informed.add(stream)
-            stream.deliver(patches, self._batch, self._whole_again)
+        chunk = self._take(stream)
+        if chunk is not None and stream.line is not None:
+            stream.line.write(chunk)
+            self._metrics.frames.count("patch")
 
     def forget(self, stream: Subscriber) -> None:
         """Deliver nothing more to this stream."""
@@ -172,11 +181,17 @@ class Ticker:
             if epoch != self._epoch:
                 return  # read before all was lost; everybody gets a put of what is read since
             self._whole_again = self._progress.told.stale and not told.stale
+            now = self._turn()
             self._batch = Batch(
-                sse.Cursor(serving.generation, told.as_of_ms or 0), told.stale, encoded(told, live=True)
+                cursor=sse.Cursor(serving.generation, told.as_of_ms or 0),
+                stale=told.stale,
+                progress=encoded(told, live=True),
+                now=now,
+                progress_due=now - self._progress_turns,
             )
             self._take_in(read, published)
-            await for_each(self._touched, self.hurry)
+            written = await write_each(self._touched, self._burst, self._take)
+            self._metrics.frames.count("patch", written)
             if epoch == self._epoch:
                 became_stale = self._following.stale() and not told.stale
                 if not became_stale:  # else that was said meanwhile
@@ -245,6 +260,15 @@ class Ticker:
             for name in map(CellField, names)
             if any(self._showing.counts(feed, organization, name) for feed in above)
         ]
+
+    def _take(self, stream: Subscriber) -> Chunk | None:
+        """What is to be written to a stream of what the tick still has for it."""
+        patches = self._touched.pop(stream, None)
+        if not patches or self._batch is None:
+            return None
+        if self._whole_again:
+            self._informed.add(stream)
+        return stream.take(patches, self._batch, self._whole_again)
 
     def _note(self, dirty: Names, organization: OrganizationId, names: Iterable[str]) -> None:
         if not self._dirty and not self._dirty_published:

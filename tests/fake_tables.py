@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gateway.hub import Hub
-from gateway.lines import Chunk, Holder
+from gateway.lines import NO_DESCRIPTOR, Chunk, Holder
 from gateway.metrics import Metrics
 from gateway.stream import Stream, StreamLimits
 from gateway.subscriptions import DEFAULT_LIMITS, SubscriptionRequest
@@ -262,12 +262,18 @@ def unscored(results: int) -> Cell:
 class FakeLine:
     """Writes down what it is given, and takes no more when it is told to be full."""
 
+    descriptor = NO_DESCRIPTOR
+
     def __init__(self, holder: Holder) -> None:
         self.writes: list[bytes] = []
         self.ended = False
         self.was_reset = False
         self.full = False
         self._holder = holder
+
+    def write_on(self, chunk: Chunk, sent: int) -> None:
+        """Never called."""
+        raise AssertionError
 
     def write(self, chunk: Chunk) -> None:
         """Take it."""

@@ -146,11 +146,13 @@ def worker() -> Iterator[FakeWorker]:
         yield made
 
 
-@pytest.fixture(scope="module")
-def gateway(worker: FakeWorker) -> Iterator[GatewayProcess]:
+@pytest.fixture(scope="module", params=["yes", "no"], ids=["io_uring", "plain writes"])
+def gateway(request: pytest.FixtureRequest, worker: FakeWorker) -> Iterator[GatewayProcess]:
     address = worker.redis.connection_pool.connection_kwargs
     with gateway_process(
-        f"redis://{address['host']}:{address['port']}/0", SCORES_STREAMS_PER_SUBJECT="1000"
+        f"redis://{address['host']}:{address['port']}/0",
+        SCORES_STREAMS_PER_SUBJECT="1000",
+        SCORES_IO_URING=request.param,
     ) as running:
         yield running
 

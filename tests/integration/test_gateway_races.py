@@ -22,7 +22,7 @@ from integration.gateway_fixtures import (
 )
 
 from gateway.hub import Hub
-from gateway.lines import Chunk
+from gateway.lines import NO_DESCRIPTOR, Chunk
 from gateway.metrics import Metrics
 from gateway.redis_connection import connect
 from gateway.sse import parse_cursor
@@ -96,6 +96,7 @@ class DawdlingLine:
     """A line that takes no more every now and then, for a while, and hangs up in the end."""
 
     def __init__(self, watcher: Watcher, chance: random.Random) -> None:
+        self.descriptor = NO_DESCRIPTOR
         self.stream: Stream | None = None
         self.hung_up = asyncio.Event()
         self._watcher = watcher
@@ -116,6 +117,9 @@ class DawdlingLine:
             asyncio.get_running_loop().call_later(
                 self._chance.choice((0, 0, 0, 0.001, 0.03)), self.stream.resumed
             )
+
+    def write_on(self, chunk: Chunk, sent: int) -> None:
+        raise AssertionError("nothing was sent straight to a socket")
 
     def unsent(self) -> bool:
         return False
