@@ -111,10 +111,8 @@ class Judgement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def worst(self) -> Verdict:
         """The worst verdict of all."""
-        order = list(Verdict)
-        return max(
-            (one.verdict for one in (*self.groups, *self.parts)), key=order.index, default=Verdict.INCOMPLETE
-        )
+        verdicts = [group.verdict for group in self.groups] + [part.verdict for part in self.parts]
+        return max(verdicts, key=list(Verdict).index, default=Verdict.INCOMPLETE)
 
 
 class Sample(Struct, frozen=True, array_like=True):
