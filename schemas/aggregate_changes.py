@@ -26,12 +26,17 @@ PUBLISHED_CHANGE_TYPE: Final = "scores.published-change.v1"
 RESULT_CHANGE_TYPE: Final = "scores.result-change.v1"
 
 
-class CellChange(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class CellChange(Struct, frozen=True, kw_only=True):
     """One cell as it is now; ``figures`` is null when it has no results any more, or is published no more."""
 
     organization: OrganizationId
     cell: CellField
-    generation: Annotated[str, Meta(description="of the tables; versions of different ones do not compare")]
+    generation: Annotated[
+        str,
+        Meta(
+            description="of the tables; versions of different ones do not compare. Empty for published cells"
+        ),
+    ]
     version: int
     changed_ms: Annotated[int, Meta(description="when it changed, by the clock of the tables")]
     figures: Figures | None
@@ -53,6 +58,7 @@ class ResultChange(Struct, frozen=True, kw_only=True):
     school_year: int
     status_date: str
     changed_ms: int
+    preliminary: bool = True
 
 
 _decode_cell = msgspec.json.Decoder(CellChange).decode

@@ -105,6 +105,11 @@ def is_scored(part: Contribution) -> bool:
     return bool(part & _SCORED)
 
 
+def same_result(part: Contribution, other: Contribution) -> bool:
+    """Whether two contributions are of the same score and levels; an appeal alone makes no other result."""
+    return part & ~_UNDER_APPEAL == other & ~_UNDER_APPEAL
+
+
 def levels_code(levels: Iterable[int]) -> int:
     """The levels of all measures, overall first, as one number of base 5; 0 for a measure without level."""
     return sum(level * weight for level, weight in zip(levels, MEASURE_WEIGHTS, strict=False))

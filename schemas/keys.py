@@ -6,6 +6,8 @@ Layout of one partition of one generation (here "g1"):
     {g1.3}:exams:<bucket>  hash    <student key, 12 bytes><digest of year:test:grade, 8 bytes> -> exams (streams.rows)
     {g1.3}:cells:<cds>     hash    <year>:<test>:<grade> -> changed-at + this partition's share (schemas.shares)
     {g1.3}:changes         stream  one entry per applied batch: which cells changed
+    {g1.3}:results         stream  one entry per batch that rescored or invalidated exams, until the relay has published it
+    {g1.3}:relayed         hash    the relay's: epoch, last notice, and up to when, that Kafka has
     {g1.3}:reconsidered    set     while it is rebuilt: the units of which it knows more or less than the serving generation
 
 and beside the partitions:
@@ -26,10 +28,14 @@ and beside the partitions:
     {published}:position      hash    epoch and owner of the publisher, number of the next write, changed_ms
     {published}:cells:<cds>   hash    <year>:<test>:<grade> -> published cell (schemas.disclosure.published)
     {published}:changes       stream  one entry per write: which published cells changed
+    {published}:relayed       hash    as that of a partition
     {published}:families      hash    <year>:<test>:<grade> -> what the publisher knows of all its schools (schemas.disclosure.family)
     {revocations}:log         stream  which tokens open nothing any more (gateway.revocations)
     {ticket:<hash>}:fresh     string  what a ticket opens, until it is redeemed; expires
     {ticket:<hash>}:redeemed  string  the same for the reconnects of its stream; expires
+    {relay}:lease             string  epoch of the relay that works; expires
+    {relay}:epoch             string  the latest epoch
+    {relay}:generation        string  the generation of which Kafka has every cell
     scores:imports:...        see gateway.imports
     scores:audit:heads        hash    <chain> -> its newest entry's number and hash (JSON), each minute
 """
@@ -64,13 +70,19 @@ RELEASES_CHANNEL: Final = "scores:releases"
 # Of no generation: what has been published was seen, whatever the tables are rebuilt from.
 PUBLISHED_POSITION: Final = "{published}:position"
 PUBLISHED_CHANGES: Final = "{published}:changes"
+PUBLISHED_RELAYED: Final = "{published}:relayed"
 PUBLISHED_FAMILIES: Final = "{published}:families"
 _PUBLISHED_CELLS: Final = "{published}:cells:"
+RELAY_LEASE: Final = "{relay}:lease"
+RELAY_EPOCH: Final = "{relay}:epoch"
+RELAY_GENERATION: Final = "{relay}:generation"
 
 # Redis stores a hash compactly (as one listpack) while it has at most 128 fields, and searches it from end to end. Ten
 # million results over 8 partitions and 32,768 buckets are 38 a bucket: short to search, and the key costs 3 bytes a result.
 EXAM_BUCKETS: Final = 32_768
 
+
+RESULTS_ENDING: Final = ":results"
 
 # The layout of exam rows (streams.rows), shares (schemas.shares) and of these keys; another number needs a rebuild.
 LAYOUT: Final = 2
@@ -115,13 +127,24 @@ def published_cells(organization: OrganizationId) -> str:
 class PartitionKeys:
     """The key names of one partition of one generation."""
 
-    __slots__ = ("_cells", "_exams", "changes", "generation", "position", "reconsidered")
+    __slots__ = (
+        "_cells",
+        "_exams",
+        "changes",
+        "generation",
+        "position",
+        "reconsidered",
+        "relayed",
+        "results",
+    )
 
     def __init__(self, generation: Generation, partition: PartitionId) -> None:
         self.generation = generation
         tag = f"{{{generation}.{partition}}}"
         self.position = f"{tag}:position"
         self.changes = f"{tag}:changes"
+        self.results = tag + RESULTS_ENDING
+        self.relayed = f"{tag}:relayed"
         self.reconsidered = f"{tag}:reconsidered"
         self._exams = f"{tag}:exams:"
         self._cells = f"{tag}:cells:"

@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from schemas.aggregates import CellField, Contribution
+from schemas.changes import ResultNote
 from schemas.identifiers import OrganizationId, ancestry
 from schemas.rejections import Reason
 from schemas.shares import Share
 from streams.reading import Counted, Incoming, Rejection, SchoolCell
+from streams.result_notes import note_on
 from streams.rows import Row, grade_number, school_code, school_number
 from streams.scoring import Outcome, counting, supersede
 
@@ -34,11 +36,15 @@ _CONTRADICTION = (
 
 @dataclass(slots=True)
 class Decision:
-    """What a batch changes: rows to write, contributions to retract and add, and what became of each event."""
+    """What a batch changes: rows to write, contributions to retract and add, and what became of each event.
+
+    ``notes`` say whose counted result is another now, or counts no more; they change nothing.
+    """
 
     rows: dict[bytes, Row] = field(default_factory=dict)
     retracted: list[Counted] = field(default_factory=list)
     added: list[Counted] = field(default_factory=list)
+    notes: list[ResultNote] = field(default_factory=list)
     rejected: list[Rejection] = field(default_factory=list)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
 
@@ -52,6 +58,7 @@ def decide(events: Iterable[Incoming], stored: Mapping[bytes, Row]) -> Decision:
     decision = Decision()
     rows = decision.rows
     latest: dict[bytes, Incoming] = {}
+    changing: dict[bytes, list[Incoming]] = {}  # what was applied to stored rows
     newcomers = 0
     for incoming in events:
         unit = incoming.unit
@@ -66,6 +73,8 @@ def decide(events: Iterable[Incoming], stored: Mapping[bytes, Row]) -> Decision:
         if outcome is Outcome.APPLIED:
             rows[unit] = after
             latest[unit] = incoming
+            if unit in stored:
+                changing.setdefault(unit, []).append(incoming)
         elif outcome is Outcome.CONTRADICTION:
             decision.rejected.append(Rejection(incoming.record, Reason.CONTRADICTION, _CONTRADICTION))
     decision.outcomes[Outcome.APPLIED] += newcomers
@@ -75,8 +84,11 @@ def decide(events: Iterable[Incoming], stored: Mapping[bytes, Row]) -> Decision:
         old = _counting(before, incoming.fields) if before is not None else None
         new = incoming.counted if after is incoming.exam else _counting(after, incoming.fields)
         if old != new:
-            if old is not None:
+            if old is not None and before is not None:
                 decision.retracted.append(old)
+                note = note_on(before, after, changing[unit])
+                if note is not None:
+                    decision.notes.append(note)
             if new is not None:
                 decision.added.append(new)
     return decision

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
@@ -71,18 +71,38 @@ def ask_for_log(admin: AdminClient, answer_seconds: float) -> Log:
         KafkaException: no answer.
         NoTopic: a topic does not exist.
     """
+    found = ask_for_topics(admin, (*_READ, CLOSINGS), answer_seconds)
+    results, directory, releases = (found[name] for name in _READ)
+    return Log(results.identity, directory.identity, releases.identity, results.partitions)
+
+
+class TopicFacts(NamedTuple):
+    """A topic as it is now."""
+
+    identity: str  # cluster id and topic id
+    partitions: int
+
+
+def ask_for_topics(admin: AdminClient, names: Iterable[str], answer_seconds: float) -> dict[str, TopicFacts]:
+    """What stands behind some topics, by name.
+
+    Raises:
+        KafkaException: no answer.
+        NoTopic: a topic does not exist.
+    """
     metadata = admin.list_topics(timeout=answer_seconds)
-    for name in (*_READ, CLOSINGS):
+    partitions: dict[str, int] = {}
+    for name in names:
         if name not in metadata.topics or not metadata.topics[name].partitions:
             raise _no_topic(name)
-    cluster = metadata.cluster_id or _UNNAMED
+        partitions[name] = len(metadata.topics[name].partitions)
     try:
-        results, directory, releases = (str(_described(admin, name).topic_id) for name in _READ)
+        topic_ids = {name: str(_described(admin, name).topic_id) for name in partitions}
     except (KafkaException, TimeoutError):
         # The embedded broker cannot say; its cluster id is new at every start.
-        results = directory = releases = _UNNAMED
-    partitions = len(metadata.topics[EXAM_RESULTS].partitions)
-    return Log(f"{cluster}/{results}", f"{cluster}/{directory}", f"{cluster}/{releases}", partitions)
+        topic_ids = dict.fromkeys(partitions, _UNNAMED)
+    cluster = metadata.cluster_id or _UNNAMED
+    return {name: TopicFacts(f"{cluster}/{topic_ids[name]}", count) for name, count in partitions.items()}
 
 
 def ask_for_results(admin: AdminClient, answer_seconds: float, known: Log) -> tuple[str, int]:

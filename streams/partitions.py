@@ -152,14 +152,14 @@ class OwnedPartition:
         shares = add_up(decision, chains)
         # Not beyond now: a producer's clock may be ahead, where the broker does not set the time itself.
         complete_ms = max(self.complete_ms, min(batch.records[-1].timestamp, self._clock.now_ms()))
-        change = Change(batch.next, complete_ms, decision.rows, shares)
+        change = Change(batch.next, complete_ms, decision.rows, shares, decision.notes)
         try:
             await self._tables.apply(self.keys, self.claim, change)
         except AppliedAlready:
             self._accidents.happened(Accident.ANSWER_LOST, partition=self.number, position=batch.next)
         except BatchTooLarge as error:
             return await self._apply_in_parts(batch, error)
-        self.claim = Claim(self.claim.epoch, batch.next)
+        self.claim = self.claim._replace(position=batch.next)
         self.complete_ms = complete_ms
         return decision
 

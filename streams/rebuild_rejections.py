@@ -173,7 +173,8 @@ class NotingTables(Tables):
         for start in range(0, len(units), _NOTED_AT_ONCE):
             await self._client.sadd(keys.reconsidered, *units[start : start + _NOTED_AT_ONCE])
         reading.to_note.difference_update(units)
-        await super().apply(keys, claim, change)
+        # What these tables say of results, the serving ones have said.
+        await super().apply(keys, claim, change._replace(notes=()))
 
 
 def _digest(value: bytes | None) -> bytes:

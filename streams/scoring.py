@@ -34,7 +34,6 @@ class Outcome(Enum):
     CONTRADICTION = auto()  # the stored version again, other content: a producer's bug
 
 
-_EXAM = slice(1, 1 + EXAM_BYTES)
 _ONE_EXAM = frozenset({LIVE_BYTES, TOMBSTONE_BYTES})
 
 
@@ -47,9 +46,9 @@ def supersede(stored: Row, event: Row) -> tuple[Outcome, Row]:
     """
     if not stored:  # nearly always
         return Outcome.APPLIED, event
-    exam = event[_EXAM]
+    exam = exam_bytes(event)
     for start, end in exams(stored):
-        if stored[start + 1 : start + 1 + EXAM_BYTES] != exam:
+        if exam_bytes(stored, start) != exam:
             continue
         known, new = version(stored, start), version(event)
         if known > new:
@@ -65,5 +64,19 @@ def counting(row: Row) -> Placed | None:
     """The contribution of a student's exams for one assessment and year; None when there is no live exam."""
     if len(row) in _ONE_EXAM:  # nearly always
         return placed(row) if row[0] == LIVE else None
+    found = counted_exam(row)
+    return found[1] if found is not None else None
+
+
+def counted_exam(row: Row) -> tuple[bytes, Placed] | None:
+    """Which of a student's exams counts, by the bytes that stand for it, and what ``counting`` says of it."""
     live = [start for start, _ in exams(row) if row[start] == LIVE]
-    return placed(row, max(live, key=lambda start: precedence(row, start))) if live else None
+    if not live:
+        return None
+    start = max(live, key=lambda start: precedence(row, start))
+    return exam_bytes(row, start), placed(row, start)
+
+
+def exam_bytes(row: Row, start: int = 0) -> bytes:
+    """The bytes that stand for the exam that begins at ``start``."""
+    return row[start + 1 : start + 1 + EXAM_BYTES]

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from redis.commands.core import AsyncScript
 
 from schemas.aggregates import CellField
-from schemas.changes import encode_changes, notices_kept
+from schemas.changes import RESULT_ENTRIES_KEPT, ResultNote, encode_changes, encode_notes, notices_kept
 from schemas.errors import AppliedAlready, BatchTooLarge, Fenced, LogReplaced, PositionMoved, ScoreStreamError
 from schemas.identifiers import OrganizationId
 from schemas.keys import PartitionKeys
@@ -31,10 +31,14 @@ F = TypeVar("F", bytes, CellField)
 
 
 class Claim(NamedTuple):
-    """Ownership of a partition: its epoch, and the offset to read from (None: nothing was ever applied)."""
+    """Ownership of a partition: its epoch, and the offset to read from (None: nothing was ever applied).
+
+    What lies before ``catch_up`` is read again, or for the first time, from an old log: it is no news.
+    """
 
     epoch: int
     position: int | None
+    catch_up: int = 0
 
 
 class Change(NamedTuple):
@@ -44,6 +48,7 @@ class Change(NamedTuple):
     complete_ms: int  # everything produced before this time is applied
     rows: Mapping[bytes, Row]  # by unit
     shares: Sequence[Share]  # each by its name, a ``CellKey``
+    notes: Sequence[ResultNote] = ()
 
 
 class PartitionTables(Protocol):
@@ -84,7 +89,7 @@ class Tables:
                 "it was deleted and created again, or this is another cluster. Restore the topic, or build the tables from the new one "
                 "with `scores rebuild --new-log`"
             )
-        return Claim(int(reply[1]), int(reply[2]) if reply[2] else None)
+        return Claim(int(reply[1]), int(reply[2]) if reply[2] else None, int(reply[3] or 0))
 
     async def read_rows(self, keys: PartitionKeys, units: Collection[bytes]) -> dict[bytes, Row]:
         """The stored rows of those of ``units`` that have one."""
@@ -127,6 +132,7 @@ class Tables:
                 pairs += (field, share.pack())
         notice: Any = {organization: pairs[::2] for organization, pairs in cells.items()}
         changes = encode_changes(notice) if notice else b""
+        news = [note for note in change.notes if note.offset >= claim.catch_up]
         arguments: list[Any] = [
             claim.epoch,
             "" if claim.position is None else claim.position,
@@ -134,13 +140,21 @@ class Tables:
             change.complete_ms,
             changes,
             notices_kept(len(changes)),
+            encode_notes(news) if news else b"",
+            RESULT_ENTRIES_KEPT,
             len(change.rows),
             *chain.from_iterable(change.rows.items()),
         ]
         for pairs in cells.values():
             arguments.append(len(pairs))
             arguments += pairs
-        names = [keys.position, keys.changes, *keys.exams_of(change.rows), *map(keys.cells, cells)]
+        names = [
+            keys.position,
+            keys.changes,
+            keys.results,
+            *keys.exams_of(change.rows),
+            *map(keys.cells, cells),
+        ]
         if len(names) + len(arguments) > LARGEST_ARGUMENTS:
             raise BatchTooLarge(
                 f"{len(names) + len(arguments)} arguments; one script takes {LARGEST_ARGUMENTS} at most"

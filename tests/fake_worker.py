@@ -46,6 +46,8 @@ redis.call('XADD', changes, 'MAXLEN', '~', ARGV[2], '*', ARGV[1], ARGV[#ARGV])
 return string.format('%d', now_ms)
 """
 
+_RESTORED_AT_ONCE: Final = 500  # cells in one script
+
 
 def scored(score: int, level: int, *, under_appeal: bool = False) -> Contribution:
     """One student's result without claims."""
@@ -129,19 +131,41 @@ class FakeWorker:
         """Add and take back results of one school; one batch. Returns the time of the change."""
         field = cell_field(year, test, grade)
         keys = self._keys(partition)
-        chain = ancestry(OrganizationId(school))
-        arguments: list[EncodableT] = []
-        for organization in chain:
+        changed: list[tuple[OrganizationId, CellField, Share]] = []
+        for organization in ancestry(OrganizationId(school)):
             cell = self._cells.setdefault((partition, organization, field), Share())
             for part in removed:
                 cell.retract(part)
             for part in added:
                 cell.apply(part)
             cell.version += 1
+            changed.append((organization, field, cell))
+        return self._write(keys, changed)
+
+    def restore(self) -> None:
+        """Write every cell again as it is: what a replay comes to after Redis has lost its latest writes."""
+        for partition in range(self.partitions):
+            own = [(name[1], name[2], cell) for name, cell in self._cells.items() if name[0] == partition]
+            for begin in range(0, len(own), _RESTORED_AT_ONCE):
+                self._write(self._keys(partition), own[begin : begin + _RESTORED_AT_ONCE])
+
+    def merged(self, organization: OrganizationId, field: CellField) -> Cell:
+        """One cell summed over all partitions, as readers of the tables see it."""
+        cell = Cell()
+        for partition in range(self.partitions):
+            if share := self._cells.get((partition, organization, field)):
+                share.add_to(cell)
+        return cell
+
+    def _write(self, keys: PartitionKeys, changed: Sequence[tuple[OrganizationId, CellField, Share]]) -> int:
+        arguments: list[EncodableT] = []
+        fields: dict[str, list[CellField]] = {}
+        for organization, field, cell in changed:
             arguments += [field, cell.pack()]
-        notice = encode_changes({organization: [field] for organization in chain})
-        names = [keys.changes, keys.position, *map(keys.cells, chain)]
+            fields.setdefault(organization, []).append(field)
+        names = [keys.changes, keys.position, *(keys.cells(organization) for organization, _, _ in changed)]
         head: list[EncodableT] = [CHANGES_FIELD, self._changes_kept]
+        notice = encode_changes(fields)
         reply = self.redis.eval(_APPLY, len(names), *names, *head, *arguments, notice)
         assert isinstance(reply, bytes)
         return int(reply)

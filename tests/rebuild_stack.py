@@ -24,7 +24,7 @@ from cli.verify import compare
 from schemas.assessments import load_registry
 from schemas.events import decode_exam_result, decode_organization
 from schemas.identifiers import PartitionId
-from schemas.keys import GENERATION, REBUILD, Attribution, Generation, PartitionKeys, keys_of
+from schemas.keys import GENERATION, REBUILD, RESULTS_ENDING, Attribution, Generation, PartitionKeys, keys_of
 from schemas.topics import EXAM_RESULTS, ORGANIZATIONS
 from streams.rebuild_state import decode_rebuild
 from streams.topic_reading import read_topic
@@ -169,8 +169,9 @@ class RebuildStack:
                 self.redis.hset(name, "next", position)
 
     def tables(self, generation: Generation) -> list[str]:
-        """The names of a generation's keys."""
-        return [key.decode() for key in self.redis.scan_iter(keys_of(generation), count=1_000)]
+        """The names of a generation's keys, but those that wait for a relay."""
+        names = [key.decode() for key in self.redis.scan_iter(keys_of(generation), count=1_000)]
+        return [name for name in names if not name.endswith(RESULTS_ENDING)]
 
     def _filled(self) -> list[int]:
         """How far the rebuild says that its partitions are."""

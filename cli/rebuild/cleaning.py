@@ -10,7 +10,7 @@ from typing import Final
 from redis import Redis
 
 from schemas.errors import ScoreStreamError
-from schemas.keys import GENERATION, Generation, keys_of
+from schemas.keys import GENERATION, RESULTS_ENDING, Generation, keys_of
 
 _REMOVED_AT_ONCE: Final = 500
 _PAUSE_SECONDS: Final = 0.002  # for everybody else's commands; it doubles the time at most
@@ -51,7 +51,9 @@ def remove_tables(
     names: list[str] = []
     _must_not_serve(redis, generation)
     for key in redis.scan_iter(match=keys_of(generation), count=1_000):
-        names.append(_text(key))
+        # Notes on results wait for the relay, which removes the stream when Kafka has them.
+        if not _text(key).endswith(RESULTS_ENDING):
+            names.append(_text(key))
         if len(names) == _REMOVED_AT_ONCE:
             removed += _remove(redis, generation, names)
             names.clear()

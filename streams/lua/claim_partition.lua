@@ -19,4 +19,4 @@ local next_position = redis.call('HGET', position, 'next')
 if not next_position and log_end ~= '0' then
   redis.call('HSETNX', position, 'catch_up', log_end)
 end
-return {'claimed', epoch, next_position or ''}
+return {'claimed', epoch, next_position or '', redis.call('HGET', position, 'catch_up') or ''}

@@ -82,7 +82,7 @@ class FakeStore:
         slot.log = log_identity
         if slot.position is None and log_end and slot.catch_up is None:
             slot.catch_up = log_end
-        return Claim(slot.epoch, slot.position)
+        return Claim(slot.epoch, slot.position, slot.catch_up or 0)
 
     def apply(
         self, keys: PartitionKeys, claim: Claim, change: Change, shares: Mapping[CellKey, bytes]
