@@ -22,18 +22,21 @@ def json_schema(event_type: str) -> bytes:
         "$id": event_type,
         **msgspec.json.schema(EVENT_TYPES[event_type]),
     }
-    return json.dumps(_with_clean_descriptions(schema), indent=2, ensure_ascii=False).encode() + b"\n"
+    return json.dumps(with_clean_descriptions(schema), indent=2, ensure_ascii=False).encode() + b"\n"
 
 
-def _with_clean_descriptions(value: Any) -> Any:
-    # Descriptions are docstrings, whose indentation Python 3.13 strips and earlier versions keep.
+def with_clean_descriptions(value: Any) -> Any:
+    """A schema whose descriptions are the same under every version of Python.
+
+    They are docstrings, whose indentation Python 3.13 strips and earlier versions keep.
+    """
     if isinstance(value, dict):
         return {
             key: cleandoc(item)
             if key == "description" and isinstance(item, str)
-            else _with_clean_descriptions(item)
+            else with_clean_descriptions(item)
             for key, item in value.items()
         }
     if isinstance(value, list):
-        return [_with_clean_descriptions(item) for item in value]
+        return [with_clean_descriptions(item) for item in value]
     return value

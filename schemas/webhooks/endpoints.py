@@ -38,6 +38,11 @@ SUBSCRIBABLE: Final = (
     EventType.RELEASE_CHANGED,
 )
 
+Points = Annotated[float, Meta(gt=0, le=100)]
+IntervalSeconds = Annotated[int, Meta(ge=0, le=LONGEST_INTERVAL_SECONDS)]
+Rate = Annotated[float, Meta(gt=0, le=1_000)]
+Description = Annotated[str, Meta(max_length=200)]
+PayloadKind = Literal["thin", "full"]
 SecretKind = Literal["v1", "v1a"]  # HMAC-SHA256 with a shared secret; ed25519 with a key pair
 
 
@@ -68,6 +73,8 @@ class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
         points: only when the share of students at the two highest levels has moved by so many percentage points
             since the endpoint was told last; None for every change.
         private_network: addresses that are not public are allowed, too; whether a deployment allows that is its setting.
+        issuer, token_id, issued_ms: of the token that brought the grants.
+        revoked_ms: a revocation reached these grants: nothing is delivered until its owner enables it with a fresh token.
     """
 
     id: str
@@ -78,16 +85,18 @@ class Endpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
     events: tuple[EventType, ...] = SUBSCRIBABLE
     tests: tuple[str, ...] = ()
     grades: tuple[str, ...] = ()
-    points: Annotated[float, Meta(gt=0, le=100)] | None = None
-    interval_seconds: Annotated[int, Meta(ge=0, le=LONGEST_INTERVAL_SECONDS)] = DEFAULT_INTERVAL_SECONDS
-    payload: Literal["thin", "full"] = "thin"
-    rate: Annotated[float, Meta(gt=0, le=1_000)] = DEFAULT_RATE
-    description: Annotated[str, Meta(max_length=200)] = ""
+    points: Points | None = None
+    interval_seconds: IntervalSeconds = DEFAULT_INTERVAL_SECONDS
+    payload: PayloadKind = "thin"
+    rate: Rate = DEFAULT_RATE
+    description: Description = ""
     paused: bool = False  # by its owner: what changes meanwhile is told on resumption, the latest of it
     private_network: bool = False
     secrets: tuple[SealedSecret, ...] = ()
     issuer: str = ""
     token_id: str = ""
+    issued_ms: int = 0
+    revoked_ms: int | None = None
     created_ms: int = 0
     updated_ms: int = 0
     revision: int = 1

@@ -24,6 +24,17 @@ class MessageState(StrEnum):
     DEAD = "dead"  # given up; the detail says why, and it can be sent again
 
 
+class Told(Struct, frozen=True, array_like=True):
+    """What an endpoint was told of one cell; of a release state the version is the state."""
+
+    version: int
+    changed_ms: int = 0
+    share: float | None = None  # percent of students at the two highest levels
+    summed: bool = (
+        False  # over some districts; of other districts is another sum, and its version may be lower
+    )
+
+
 class Attempt(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One attempt to deliver. What the receiver answered is never trusted: cut, and shown escaped."""
 
@@ -45,10 +56,15 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
     body: bytes
     organization: OrganizationId | None = None
     version: int = 0
+    tells: dict[
+        str, Told
+    ] = {}  # what it is about (cells, release states), to be remembered as told when it is delivered
     state: MessageState = MessageState.WAITING
     detail: str = ""
     attempts: tuple[Attempt, ...] = ()  # the latest; ``attempted`` counts them all
     attempted: int = 0
+    tried: int = 0  # its place in the retry schedule: starts anew when somebody asks for it again
+    replayed: bool = False  # asked for again as it was: nothing later takes its place
     next_ms: int | None = None
     finished_ms: int | None = None
 
@@ -65,6 +81,7 @@ class Order(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 _encode = msgspec.json.Encoder().encode
 _decode_message = msgspec.json.Decoder(Message).decode
+_decode_told = msgspec.json.Decoder(Told).decode
 _decode_order = msgspec.json.Decoder(Order).decode
 
 
@@ -89,3 +106,12 @@ def decode_order(stored: bytes) -> Order:
         msgspec.MsgspecError: it is no order.
     """
     return _decode_order(stored)
+
+
+def decode_told(stored: bytes) -> Told:
+    """The inverse of ``encode_stored``.
+
+    Raises:
+        msgspec.MsgspecError: it is not what was told of anything.
+    """
+    return _decode_told(stored)
