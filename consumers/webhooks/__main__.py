@@ -1,0 +1,99 @@
+"""``python -m consumers.webhooks``: delivers webhooks until it is told to stop, or stands by for the worker that does.
+
+Exit status: 0 after SIGTERM or SIGINT, 1 after a fault (a supervisor restarts it), 2 for wrong settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import ssl
+import sys
+from importlib.metadata import version
+
+import uvloop
+from prometheus_client import CollectorRegistry, start_http_server
+
+from consumers.webhooks.answers import Limits
+from consumers.webhooks.attempt_headers import Signer
+from consumers.webhooks.connection import connect
+from consumers.webhooks.delivery_metrics import DeliveryMetrics
+from consumers.webhooks.metrics import WorkerMetrics
+from consumers.webhooks.resolving import Resolver, SystemLookup
+from consumers.webhooks.sending import Sender, tls_context
+from consumers.webhooks.settings import Settings
+from consumers.webhooks.worker import Worker
+from schemas.access.role_book import RoleBook
+from schemas.assessments import load_registry
+from schemas.errors import InvalidInput, ScoreStreamError
+from schemas.logs import configure_logging
+from schemas.webhooks.secrets import SecretBox
+
+logger = logging.getLogger("consumers.webhooks")
+
+
+def main() -> int:
+    """Run a worker; returns the exit status."""
+    try:
+        settings = Settings.from_env(os.environ)
+        roles = RoleBook(settings.roles_file)
+        roles.load()
+        tls = tls_context(None if settings.authorities is None else str(settings.authorities))
+    except InvalidInput as error:
+        print(error, file=sys.stderr)
+        return 2
+    configure_logging(settings.log_format)
+    registry = CollectorRegistry()
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, registry=registry)
+    try:
+        uvloop.run(_run(settings, roles, registry, tls))
+    except ScoreStreamError as error:
+        logger.error("stopped: %s", error)
+        return 1
+    logger.info("stopped")
+    return 0
+
+
+async def _run(settings: Settings, roles: RoleBook, registry: CollectorRegistry, tls: ssl.SSLContext) -> None:
+    assert settings.deployment.key is not None
+    redis = connect(settings.redis_url, cluster=settings.redis_cluster)
+    lookup = SystemLookup()
+    sender = Sender(
+        Resolver(lookup, also_refused=settings.refused_networks),
+        tls=tls,
+        limits=Limits(seconds=settings.delivery.attempt_seconds),
+    )
+    worker = Worker(
+        settings,
+        redis,
+        f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+        sender,
+        Signer(SecretBox(settings.deployment.key), version("score-streaming")),
+        roles,
+        load_registry(),
+        WorkerMetrics(registry),
+        DeliveryMetrics(registry),
+    )
+    running = asyncio.create_task(worker.run(), name="the worker")
+    reading = asyncio.create_task(roles.run(), name="reading the roles")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+    finally:
+        reading.cancel()
+        await asyncio.wait({reading})
+        await sender.close()
+        lookup.close()
+        await redis.aclose()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

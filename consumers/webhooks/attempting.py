@@ -1,0 +1,254 @@
+"""One attempt: what is sent to whom by now, and what follows from the answer, written down.
+
+At least once, with the same id: an attempt is written after its answer, so one that a crash interrupted is made again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from random import Random
+from typing import Final, Protocol
+
+from msgspec.structs import replace
+
+from consumers.webhooks.allowance import Allowances
+from consumers.webhooks.care import Care
+from consumers.webhooks.delivery_metrics import UNSENT, DeliveryMetrics
+from consumers.webhooks.endpoint_messages import token_of
+from consumers.webhooks.lanes import Lane, Lanes
+from consumers.webhooks.outbox import Outbox, ReignEnded
+from consumers.webhooks.outcomes import Consequence, Heard, Purpose, Rules, consequence
+from consumers.webhooks.sending import Answer
+from schemas.errors import DependencyUnavailable, InvalidInput
+from schemas.webhooks.endpoints import Endpoint, EventType
+from schemas.webhooks.ids import CONFIRMATION_HEADER, confirms
+from schemas.webhooks.messages import Attempt, Message, MessageState
+from schemas.webhooks.retrying import Verdict
+
+_log = logging.getLogger(__name__)
+
+# A message that we cannot send, by a fault of ours, is tried again so often. It is no failure of its endpoint.
+_OUR_FAULT_SECONDS: Final = 60.0
+_UNKNOWN_SECONDS: Final = 1.0  # while it cannot be said who may see what, for tables are being built
+
+
+class Sends(Protocol):
+    """``consumers.webhooks.sending.Sender``."""
+
+    async def send(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        *,
+        private: bool,
+        want_header: str | None = None,
+    ) -> Answer:
+        """Post it; never raises for what the other side does."""
+        ...
+
+
+class Signs(Protocol):
+    """``consumers.webhooks.attempt_headers.Signer``."""
+
+    def headers(self, endpoint: Endpoint, message: Message, now_ms: int) -> Mapping[str, str]:
+        """All headers of an attempt."""
+        ...
+
+    def forget(self, endpoint: str) -> None:
+        """The endpoint is no more."""
+        ...
+
+
+class Attempting:
+    """Makes attempts; who may have how many at once is decided by whoever calls ``turn``.
+
+    Args:
+        allow_private: the deployment lets endpoints be in private networks.
+        under_way: the messages that are being sent.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        sender: Sends,
+        signer: Signs,
+        care: Care,
+        lanes: Lanes,
+        allowances: Allowances,
+        rules: Rules,
+        metrics: DeliveryMetrics,
+        *,
+        allow_private: bool,
+        under_way: set[str],
+        clock_ms: Callable[[], int],
+        rng: Random,
+    ) -> None:
+        self._outbox = outbox
+        self._sender = sender
+        self._signer = signer
+        self._care = care
+        self._lanes = lanes
+        self._allowances = allowances
+        self._rules = rules
+        self._metrics = metrics
+        self._allow_private = allow_private
+        self._under_way = under_way
+        self._clock_ms = clock_ms
+        self._rng = rng
+
+    async def turn(self, taken: Message, lane: Lane | None) -> int | None:
+        """Attempt a message, or what takes its place; how many milliseconds its receiver took; None: nothing was sent."""
+        now_ms = self._clock_ms()
+        if lane is not None and (later_ms := self._lanes.blocked_ms(lane, taken, now_ms)) is not None:
+            await self._outbox.put_back(taken, later_ms)
+            return None
+        endpoint = self._outbox.endpoints.get(taken.endpoint)
+        if endpoint is None:  # deleted while it was handed out
+            return None
+        message: Message | None = taken
+        try:
+            message = await self._outbox.rendered_again(taken, now_ms)
+            if message is None:
+                self._unblock(lane)
+                return None
+            self._under_way.add(message.id)
+            if self._must_wait(message, now_ms):
+                # Its place is kept: nothing of the endpoint is handed out before that has changed.
+                await self._outbox.put_back(message, taken.next_ms or taken.created_ms)
+                return None
+            return await self._attempt(endpoint, message, lane, now_ms)
+        except ReignEnded:
+            raise
+        except DependencyUnavailable as missing:
+            _log.info("webhook not attempted yet", extra={"endpoint": endpoint.id, "why": str(missing)})
+            await self._set_aside(message or taken, lane, _UNKNOWN_SECONDS)
+        except InvalidInput as fault:
+            _log.error("webhook cannot be signed", extra={"endpoint": endpoint.id, "why": str(fault)})
+            await self._set_aside(message or taken, lane, _OUR_FAULT_SECONDS)
+        except Exception:  # noqa: BLE001 (the rim around one message: it must not stop all others, nor be lost)
+            _log.exception("webhook not attempted", extra={"endpoint": endpoint.id, "message_id": taken.id})
+            await self._set_aside(message or taken, lane, _OUR_FAULT_SECONDS)
+        finally:
+            if message is not None:
+                self._under_way.discard(message.id)
+        return None
+
+    def _must_wait(self, message: Message, now_ms: int) -> bool:
+        """Whether the endpoint has been paused, disabled, moved or put off since this message was handed out."""
+        endpoint, state = self._outbox.endpoints.get(message.endpoint), self._outbox.state(message.endpoint)
+        if endpoint is None or endpoint.revoked_ms is not None or state.disabled is not None:
+            return True
+        if state.not_before_ms > now_ms:
+            return True
+        if message.type is EventType.ENDPOINT_PING:
+            return False
+        return endpoint.paused or state.confirmed_url not in ("", endpoint.url)
+
+    async def _attempt(
+        self, endpoint: Endpoint, message: Message, lane: Lane | None, now_ms: int
+    ) -> int | None:
+        token = token_of(message)
+        if token is not None and not self._care.asks(token, endpoint):
+            why = "the address has confirmed, or is another now"
+            await self._outbox.finish(message, None, MessageState.SUPERSEDED, why, now_ms=now_ms)
+            return None
+        headers = self._signer.headers(endpoint, message, now_ms)
+        self._allowances.of(endpoint, now_ms).take()
+        answer = await self._sender.send(
+            endpoint.url,
+            headers,
+            message.body,
+            private=self._allow_private and endpoint.private_network,
+            want_header=None if token is None else CONFIRMATION_HEADER,
+        )
+        await self._write(endpoint, message, token, answer, now_ms, lane)
+        return answer.latency_ms
+
+    async def _write(
+        self,
+        endpoint: Endpoint,
+        message: Message,
+        token: str | None,
+        answer: Answer,
+        began_ms: int,
+        lane: Lane | None,
+    ) -> None:
+        if endpoint.id not in self._outbox.endpoints:  # deleted meanwhile, with all of its messages
+            return
+        now_ms = self._clock_ms()
+        state = self._outbox.state(endpoint.id)
+        follows = consequence(
+            _purpose(message, token),
+            Heard(
+                answer.status,
+                answer.error,
+                answer.retry_after_s,
+                answer.refused_address,
+                token is not None and confirms(token, answer.confirmation, ""),
+            ),
+            state,
+            tried=message.tried,
+            url=endpoint.url,
+            now_ms=now_ms,
+            jitter=self._rng.random(),
+            rules=self._rules,
+        )
+        self._count(endpoint, message, answer, follows, now_ms)
+        if follows.revived:
+            # First of all: after a crash in between, the endpoint is found as dead as before, and brought back then.
+            self._metrics.revived.inc()
+            since_ms = began_ms if state.failing_since_ms is None else state.failing_since_ms
+            await self._care.bring_back(endpoint.id, since_ms, now_ms)
+        if follows.disabled is not None:
+            await self._care.announce(endpoint, follows.disabled, now_ms)
+        attempt = Attempt(
+            at_ms=began_ms,
+            latency_ms=answer.latency_ms,
+            status=answer.status,
+            error=answer.error,
+            response=answer.response,
+            next_ms=follows.next_ms,
+        )
+        tried = replace(message, tried=message.tried + 1)
+        if follows.next_ms is not None:
+            if lane is not None:
+                self._lanes.block(lane, message, follows.next_ms)
+            await self._outbox.retry(tried, attempt, follows.next_ms, state=follows.state)
+            return
+        self._unblock(lane)
+        await self._outbox.finish(
+            tried, attempt, follows.outcome, follows.detail, now_ms=now_ms, state=follows.state
+        )
+
+    def _count(
+        self, endpoint: Endpoint, message: Message, answer: Answer, follows: Consequence, now_ms: int
+    ) -> None:
+        self._metrics.attempts.labels(follows.verdict.value).inc()
+        self._metrics.attempt_seconds.observe(answer.latency_ms / 1000)
+        if follows.outcome is MessageState.DELIVERED:
+            self._metrics.delivery_seconds.observe(max(0, now_ms - message.created_ms) / 1000)
+        elif follows.outcome is MessageState.DEAD:
+            self._metrics.given_up.inc()
+        if follows.verdict is Verdict.THROTTLED:
+            self._allowances.of(endpoint, now_ms).throttled()
+        elif follows.verdict is Verdict.DELIVERED:
+            self._allowances.of(endpoint, now_ms).delivered()
+
+    async def _set_aside(self, message: Message, lane: Lane | None, seconds: float) -> None:
+        self._metrics.attempts.labels(UNSENT).inc()
+        until_ms = self._clock_ms() + int(1000 * seconds)
+        if lane is not None:
+            self._lanes.block(lane, message, until_ms)
+        await self._outbox.put_back(message, until_ms)
+
+    def _unblock(self, lane: Lane | None) -> None:
+        if lane is not None:
+            self._lanes.unblock(lane)
+
+
+def _purpose(message: Message, token: str | None) -> Purpose:
+    if message.type is not EventType.ENDPOINT_PING:
+        return Purpose.NEWS
+    return Purpose.TEST if token is None else Purpose.QUESTION
