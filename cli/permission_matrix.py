@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from gateway.release_rules import may_change
+from gateway.webhooks.permitted import may_manage
 from schemas.access.permissions import Grant, GroupGrant, GroupKind, Permission, Rights
 from schemas.access.roles import BUILT_IN_ROLES, Group, Roles
 from schemas.identifiers import (
@@ -102,6 +103,7 @@ _DECISIONS: Final[Mapping[str, _Decision]] = {
     "Audit": _held(Permission.AUDIT_READ),
     "Revoke": _held(Permission.TOKEN_REVOKE),
     "Operations": _held(Permission.OPERATIONS_READ),
+    "Others' webhooks": lambda rights, organization: _said(may_manage(rights, [organization])),
 }
 
 

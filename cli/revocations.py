@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import httpx
 import msgspec
 
-from cli.gateway_client import detail_of, gateway_client
+from cli.gateway_client import GatewayClient, detail_of
 from schemas.errors import DependencyUnavailable, InvalidInput
 
 _PATH: Final = "/v1/revocations"
-Kind = TypeVar("Kind")
 
 
 class _Revocation(msgspec.Struct, frozen=True):
@@ -49,8 +48,8 @@ def revoke(
     if len(given) != 1:
         raise InvalidInput("revoke what? Give exactly one of --subject, --id and --district")
     order = {**given, **({"issuer": issuer} if issuer else {})}
-    answer = _asked(url, token, "POST", order, transport)
-    done = _decoded(answer, _Revocation)
+    with _RevocationsClient(url, token, transport) as client:
+        done = client.decoded(client.ask("POST", _PATH, json=order), _Revocation)
     if as_json:
         print(msgspec.json.encode(done).decode())
     else:
@@ -67,7 +66,8 @@ def show_revoked(url: str, token: str, *, as_json: bool, transport: httpx.BaseTr
         InvalidInput: the gateway refuses.
         DependencyUnavailable: the gateway is not there.
     """
-    listed = _decoded(_asked(url, token, "GET", None, transport), _Listed)
+    with _RevocationsClient(url, token, transport) as client:
+        listed = client.decoded(client.ask("GET", _PATH), _Listed)
     if as_json:
         print(msgspec.json.encode(listed).decode())
         return 0
@@ -82,35 +82,12 @@ def _named(one: _Revocation) -> str:
     return f"{one.kind} {one.value}" + (f" of {one.issuer}" if one.issuer else "")
 
 
-def _asked(
-    url: str, token: str, method: str, order: Any, transport: httpx.BaseTransport | None
-) -> httpx.Response:
-    with gateway_client(url, token, transport) as client:
-        try:
-            answer = client.request(method, _PATH, json=order)
-        except httpx.TransportError as error:
-            raise DependencyUnavailable(
-                f"no gateway answers at {url} ({error}); start one with `scores up`, or name it with --gateway"
-            ) from None
-    if answer.is_success:
-        return answer
-    said = f"{url} answered {answer.status_code}: {detail_of(answer)}"
-    if answer.status_code == HTTPStatus.UNAUTHORIZED:
-        raise InvalidInput(f"the token is refused; get a new one (SCORES_TOKEN). {said}")
-    if answer.status_code == HTTPStatus.FORBIDDEN:
-        raise InvalidInput(
+class _RevocationsClient(GatewayClient):
+    def refusal(self, response: httpx.Response) -> InvalidInput | DependencyUnavailable:
+        """As everywhere; a refusal names the permission."""
+        if response.status_code != HTTPStatus.FORBIDDEN:
+            return super().refusal(response)
+        return InvalidInput(
             "the token lacks the permission TOKEN_REVOKE: statewide for subjects and tokens, at the district for a "
-            f"district; the role PRIVACY_OFFICER carries it. {said}"
+            f"district; the role PRIVACY_OFFICER carries it. {self._url} answered: {detail_of(response)}"
         )
-    if answer.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise DependencyUnavailable(
-            f"the gateway cannot do that just now; run the same command again. {said}"
-        )
-    raise InvalidInput(said)
-
-
-def _decoded(answer: httpx.Response, kind: type[Kind]) -> Kind:
-    try:
-        return msgspec.json.decode(answer.content, type=kind)
-    except msgspec.DecodeError as error:
-        raise InvalidInput(f"the answer is not a gateway's ({error}); check --gateway") from None

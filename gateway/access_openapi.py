@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gateway.openapi_parts import json_answer, json_content, shared_answers
+from gateway.openapi_parts import json_answer, json_content, refusals
 from gateway.revocation_routes import ListedRevocation, ListedRevocations, RevocationOrder
 from gateway.ticket_routes import IssuedTicket
 
@@ -14,10 +14,8 @@ _BEARER: Final[list[dict[str, list[str]]]] = [{"bearer": []}]
 
 def access_paths() -> dict[str, Any]:
     """The paths of ``gateway.ticket_routes`` and ``gateway.revocation_routes``."""
-    bodies = shared_answers({"413": "TooLarge", "415": "NotJson"})
-    refusals = shared_answers(
-        {"400": "BadRequest", "401": "Unauthorized", "403": "Forbidden", "503": "Unavailable"}
-    )
+    bodies = refusals("413", "415")
+    usual = refusals("400", "401", "403", "503")
     return {
         "/v1/stream/tickets": {
             "post": {
@@ -27,7 +25,7 @@ def access_paths() -> dict[str, Any]:
                 "of its stream.",
                 "security": _BEARER,
                 "requestBody": _body("SubscriptionRequest"),
-                "responses": {"201": json_answer("The ticket.", "IssuedTicket"), **refusals, **bodies},
+                "responses": {"201": json_answer("The ticket.", "IssuedTicket"), **usual, **bodies},
             }
         },
         "/v1/revocations": {
@@ -35,7 +33,7 @@ def access_paths() -> dict[str, Any]:
                 "operationId": "revocations",
                 "summary": "Which tokens open nothing any more, as far as you may revoke",
                 "security": _BEARER,
-                "responses": {"200": json_answer("They.", "ListedRevocations"), **refusals},
+                "responses": {"200": json_answer("They.", "ListedRevocations"), **usual},
             },
             "post": {
                 "operationId": "revoke",
@@ -44,7 +42,7 @@ def access_paths() -> dict[str, Any]:
                 "for a district there. Streams are closed on every node; tokens issued later are not touched.",
                 "security": _BEARER,
                 "requestBody": _body("RevocationOrder"),
-                "responses": {"201": json_answer("Done.", "ListedRevocation"), **refusals, **bodies},
+                "responses": {"201": json_answer("Done.", "ListedRevocation"), **usual, **bodies},
             },
         },
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.closing_answers import AcceptedClosing, ClosingOrder, ClosingsAnswer
-from gateway.openapi_parts import json_answer, shared_answers
+from gateway.openapi_parts import json_answer, refusals
 
 CLOSINGS_PATH: Final = "/v1/closings"
 CLOSING_STRUCTS: Final = (ClosingOrder, AcceptedClosing, ClosingsAnswer)
@@ -26,7 +26,7 @@ def closing_paths() -> dict[str, Any]:
                 "description": "Results that come while their test is closed are parked, and change no figure.",
                 "responses": {
                     "200": json_answer("From when to when.", "ClosingsAnswer"),
-                    **_answers("401", "503"),
+                    **refusals("401", "503"),
                 },
             }
         },
@@ -49,22 +49,8 @@ def closing_paths() -> dict[str, Any]:
                 },
                 "responses": {
                     "202": json_answer("Accepted, and safe in Kafka.", "AcceptedClosing"),
-                    **_answers("400", "401", "403", "413", "415", "503"),
+                    **refusals("400", "401", "403", "413", "415", "503"),
                 },
             }
         },
     }
-
-
-_NAMES: Final = {
-    "400": "BadRequest",
-    "401": "Unauthorized",
-    "403": "Forbidden",
-    "413": "TooLarge",
-    "415": "NotJson",
-    "503": "Unavailable",
-}
-
-
-def _answers(*statuses: str) -> dict[str, Any]:
-    return shared_answers({status: _NAMES[status] for status in statuses})

@@ -25,10 +25,11 @@ from gateway.closing_answers import (
 )
 from gateway.closing_openapi import CLOSINGS_PATH
 from gateway.kafka import EventPublisher, OutgoingRecord
+from gateway.private_answers import private_json
 from gateway.problems import RETRY_AFTER_SECONDS, problem
 from gateway.redis_connection import RedisClient
 from gateway.releases.wanted import school_year
-from gateway.request_bodies import read_body
+from gateway.request_bodies import read_order
 from gateway.service import gateway_of
 from gateway.tokens import Principal
 from schemas.access.permissions import Forbidden, Permission
@@ -44,7 +45,6 @@ from schemas.topics import CLOSINGS
 
 _LARGEST_BODY: Final = 1_024
 _LONGEST_NAME: Final = 100
-_PRIVATE: Final = {"Cache-Control": "private, no-store", "Vary": "Authorization, Cookie"}
 
 
 class ReviewersOnly(Forbidden):
@@ -57,7 +57,7 @@ class ReviewersOnly(Forbidden):
         )
 
 
-_decode_order: Final = msgspec.json.Decoder(ClosingOrder).decode
+_ORDER: Final = msgspec.json.Decoder(ClosingOrder)
 
 
 def closing_routes(redis: RedisClient, publisher: EventPublisher, registry: Registry) -> list[Route]:
@@ -92,17 +92,14 @@ class _Endpoint:
             )
             for one in sorted(decode_closings(stored), key=lambda one: (-one.school_year, one.test))
         )
-        return _json(ClosingsAnswer(listed), HTTPStatus.OK)
+        return private_json(ClosingsAnswer(listed))
 
     async def change(self, request: Request) -> Response:
         """Statewide: a test is closed for all districts, or for none."""
         principal = gateway_of(request).credentials.by_header_only(request)
         if not principal.rights.covers(Permission.TEST_DATA_REVIEWING_WRITE, STATE):
             raise ReviewersOnly
-        try:
-            order = _decode_order(await read_body(request, most_bytes=_LARGEST_BODY))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise InvalidInput(f'the body is not as expected: {error}; send {{"change": "closed"}}') from None
+        order = await read_order(request, _ORDER, most_bytes=_LARGEST_BODY, example='{"change": "closed"}')
         about = closable(
             school_year(request.path_params["year"]), request.path_params["test"], self._registry
         )
@@ -129,7 +126,7 @@ class _Endpoint:
             None if order.at is None else order.at.astimezone(UTC).isoformat(),
             LEAD_MS // 1000,
         )
-        return _json(accepted, HTTPStatus.ACCEPTED)
+        return private_json(accepted, HTTPStatus.ACCEPTED)
 
     async def _note(
         self, request: Request, principal: Principal, about: ClosedTest, order: ClosingOrder
@@ -158,9 +155,3 @@ def _record(about: ClosedTest, order: ClosingOrder, principal: Principal, now: d
     )
     headers = cloud_event_headers(CLOSING_TYPE, uuid4().hex, CLOSINGS_PATH, now)
     return OutgoingRecord(CLOSINGS, str(about).encode(), encode_event(entry), tuple(headers))
-
-
-def _json(body: object, status: HTTPStatus) -> Response:
-    return Response(
-        msgspec.json.encode(body), status_code=status, media_type="application/json", headers=_PRIVATE
-    )

@@ -14,9 +14,11 @@ from gateway.openapi_parts import CDS, json_answer, query_parameter, shared_answ
 from gateway.public_openapi import public_paths
 from gateway.releases.openapi import DESCRIBED, release_paths
 from gateway.subscriptions import SubscriptionRequest
+from gateway.webhooks.openapi import WEBHOOK_STRUCTS, webhook_paths
 from schemas.access.permissions import GroupKind
 from schemas.figures import Figures
 from schemas.organization_list import OrganizationSummary
+from schemas.webhooks.openapi import webhook_schemas, webhooks_section
 
 _TIME: Final = {"type": "string", "format": "date-time"}
 _NULLABLE_TIME: Final = {"type": ["string", "null"], "format": "date-time"}
@@ -65,8 +67,10 @@ def document() -> dict[str, Any]:
         | _import_paths()
         | release_paths()
         | closing_paths()
+        | webhook_paths()
         | public_paths()
         | _operation_paths(),
+        "webhooks": webhooks_section(),
         "components": {
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT (RFC 9068)"},
@@ -77,6 +81,10 @@ def document() -> dict[str, Any]:
                 "BadRequest": _problem("A value is wrong; the detail names it and the remedy."),
                 "Unauthorized": _problem("No token, or one that opens nothing."),
                 "Forbidden": _problem("Not permitted, or there is no such organization: the same answer."),
+                "NoEndpoint": _problem(
+                    "There is no such webhook endpoint or message, or this token does not open it: the same answer."
+                ),
+                "Conflict": _problem("It does not fit what there is; the detail says what to do about it."),
                 "NoStream": _problem("You have no such stream, or not any more; open a new one."),
                 "NotAcceptable": _problem("The Accept header excludes text/event-stream."),
                 "TooLarge": _problem("The body is too large; the detail names the limit."),
@@ -331,7 +339,15 @@ def _operation_paths() -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     _, described = msgspec.json.schema_components(
-        (Figures, OrganizationSummary, SubscriptionRequest, *DESCRIBED, *ACCESS_STRUCTS, *CLOSING_STRUCTS),
+        (
+            Figures,
+            OrganizationSummary,
+            SubscriptionRequest,
+            *DESCRIBED,
+            *ACCESS_STRUCTS,
+            *CLOSING_STRUCTS,
+            *WEBHOOK_STRUCTS,
+        ),
         ref_template="#/components/schemas/{name}",
     )
     cells = {"type": "array", "items": {"$ref": "#/components/schemas/Figures"}}
@@ -346,6 +362,7 @@ def _schemas() -> dict[str, Any]:
         "organizations": {"type": "array", "items": {"$ref": "#/components/schemas/Organization"}},
     }
     return {
+        **webhook_schemas(),
         **described,
         "Organization": whole,
         "Put": _object(put),

@@ -22,6 +22,21 @@ def shared_answers(names: dict[str, str]) -> dict[str, Any]:
     return {status: {"$ref": f"#/components/responses/{name}"} for status, name in names.items()}
 
 
+_REFUSALS: Final = {
+    "400": "BadRequest",
+    "401": "Unauthorized",
+    "403": "Forbidden",
+    "413": "TooLarge",
+    "415": "NotJson",
+    "503": "Unavailable",
+}
+
+
+def refusals(*statuses: str) -> dict[str, Any]:
+    """The usual answers of these statuses."""
+    return shared_answers({status: _REFUSALS[status] for status in statuses})
+
+
 def query_parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
     """A parameter in the address."""
     return {"name": name, "in": "query", "schema": schema, "description": description}

@@ -31,7 +31,7 @@ def problem_response(error: Exception) -> Response:
         case Forbidden():
             return problem(HTTPStatus.FORBIDDEN, str(error))
         case InvalidInput():
-            return problem(HTTPStatus.BAD_REQUEST, _sentence(str(error)))
+            return problem(HTTPStatus.BAD_REQUEST, sentence(str(error)))
         case DependencyUnavailable() | RedisError() | OSError():
             return problem(
                 HTTPStatus.SERVICE_UNAVAILABLE,
@@ -73,8 +73,9 @@ def _detail(error: HTTPException) -> str:
         return "There is nothing at this address; /openapi.json lists what there is."
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return "This address does not take that method; /openapi.json lists what it takes."
-    return _sentence(error.detail)
+    return sentence(error.detail)
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """An error's text, begun and ended as a sentence."""
     return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from gateway.request_bodies import read_body
+from gateway.private_answers import private_json
+from gateway.request_bodies import read_order
 from gateway.revocations import Revocation, RevocationKind
 from gateway.service import Gateway, gateway_of
 from gateway.tokens import Principal
@@ -23,7 +24,6 @@ from schemas.identifiers import STATE, OrganizationId, OrganizationLevel, level_
 
 _LARGEST_BODY: Final = 4_096
 _LONGEST_NAME: Final = 512  # of a subject, a token id or an issuer
-_PRIVATE: Final = {"Cache-Control": "no-store"}
 
 
 class RevocationOrder(Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,7 +51,7 @@ class ListedRevocations(Struct, frozen=True):
     revocations: tuple[ListedRevocation, ...]
 
 
-_decode_order: Final = msgspec.json.Decoder(RevocationOrder).decode
+_ORDER: Final = msgspec.json.Decoder(RevocationOrder)
 
 
 def revocation_routes() -> list[Route]:
@@ -68,13 +68,14 @@ async def revocations(request: Request) -> Response:
     if not principal.rights.anywhere(Permission.TOKEN_REVOKE):
         raise Forbidden
     known = [one for one in gateway.revocations.known if _may(principal, one.kind, one.value)]
-    return _json(ListedRevocations(tuple(_listed(one) for one in known)), HTTPStatus.OK)
+    return private_json(ListedRevocations(tuple(_listed(one) for one in known)))
 
 
 async def revoke(request: Request) -> Response:
     """Let the tokens of a subject, one token, or the tokens of a district open nothing from now on, on every node."""
     gateway, principal = _asking(request)
-    wanted = _wanted(await read_body(request, most_bytes=_LARGEST_BODY), principal)
+    order = await read_order(request, _ORDER, most_bytes=_LARGEST_BODY, example='{"subject": "..."}')
+    wanted = _wanted(order, principal)
     if not _may(principal, wanted.kind, wanted.value):
         raise Forbidden
     stored = await gateway.revocations.append(wanted)
@@ -88,7 +89,7 @@ async def revoke(request: Request) -> Response:
         outcome=wanted.kind.value,
         detail="" if by_district else shortened(wanted.value),
     )
-    return _json(_listed(stored), HTTPStatus.CREATED)
+    return private_json(_listed(stored), HTTPStatus.CREATED)
 
 
 def _asking(request: Request) -> tuple[Gateway, Principal]:
@@ -96,11 +97,7 @@ def _asking(request: Request) -> tuple[Gateway, Principal]:
     return gateway, gateway.credentials.by_header_only(request)
 
 
-def _wanted(body: bytes, principal: Principal) -> Revocation:
-    try:
-        order = _decode_order(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidInput(f'the body is not as expected: {error}; send {{"subject": "..."}}') from None
+def _wanted(order: RevocationOrder, principal: Principal) -> Revocation:
     named = {
         RevocationKind.SUBJECT: order.subject,
         RevocationKind.TOKEN: order.token,
@@ -128,7 +125,3 @@ def _may(principal: Principal, kind: RevocationKind, value: str) -> bool:
 
 def _listed(one: Revocation) -> ListedRevocation:
     return ListedRevocation(one.kind.value, one.value, one.issuer, rfc3339(one.at_ms), one.by)
-
-
-def _json(body: Any, status: HTTPStatus) -> Response:
-    return Response(msgspec.json.encode(body), status, media_type="application/json", headers=_PRIVATE)

@@ -15,6 +15,7 @@ from gateway.audit.notes import narrowed_by, watched_organizations
 from gateway.credentials import SESSION_COOKIE, bearer_token
 from gateway.grant_claims import claim_of
 from gateway.images import CellImage, put_data, whole_fragment
+from gateway.private_answers import PRIVATE, private_json
 from gateway.service import gateway_of
 from gateway.spreadsheets import csv_text
 from gateway.subscriptions import Subscription
@@ -27,7 +28,6 @@ from schemas.figures import FIGURES_HEADER, Figures, figures_row, rfc3339
 from schemas.identifiers import STATE, organization_id
 from schemas.organization_list import OrganizationSummary
 
-_PRIVATE: Final = {"Cache-Control": "private, no-store", "Vary": "Authorization, Cookie"}
 _LONGEST_COOKIE: Final = 4_000  # browsers drop what is longer, with name and attributes at 4,096
 
 _decode_figures: Final = msgspec.json.Decoder(Figures).decode
@@ -75,7 +75,7 @@ async def aggregates(request: Request) -> Response:
             _csv(snapshot.organization, shown, stale=snapshot.stale),
             media_type="text/csv; charset=utf-8",
             headers={
-                **_PRIVATE,
+                **PRIVATE,
                 "Content-Disposition": f'inline; filename="preliminary-{snapshot.organization.id}.csv"',
             },
         )
@@ -84,7 +84,7 @@ async def aggregates(request: Request) -> Response:
     body = body[:-1] + b',"complete":%s}' % msgspec.json.encode(
         None if complete is None else rfc3339(complete)
     )
-    return Response(body, media_type="application/json", headers=_PRIVATE)
+    return Response(body, media_type="application/json", headers=PRIVATE)
 
 
 async def organizations(request: Request) -> Response:
@@ -100,7 +100,7 @@ async def organizations(request: Request) -> Response:
     asked = str(Topic(top))
     gateway.notes.read(request, principal, AuditKind.ORGANIZATIONS_LISTED, organizations=(asked,))
     body = {"organizations": [known.summary(organization) for organization in visible]}
-    return Response(msgspec.json.encode(body), media_type="application/json", headers=_PRIVATE)
+    return private_json(body)
 
 
 async def session(request: Request) -> Response:
@@ -115,7 +115,7 @@ async def session(request: Request) -> Response:
             permission: sorted(groups) for permission, groups in principal.rights.student_groups.items()
         },
     }
-    return Response(msgspec.json.encode(body), media_type="application/json", headers=_PRIVATE)
+    return private_json(body)
 
 
 async def open_session(request: Request) -> Response:
@@ -130,7 +130,7 @@ async def open_session(request: Request) -> Response:
             f"the token has {len(token)} characters; a cookie holds {_LONGEST_COOKIE}. "
             "Use it in the Authorization header instead"
         )
-    answer = Response(status_code=204, headers=_PRIVATE)
+    answer = Response(status_code=204, headers=PRIVATE)
     answer.set_cookie(
         SESSION_COOKIE,
         token,
@@ -145,7 +145,7 @@ async def open_session(request: Request) -> Response:
 
 async def close_session(request: Request) -> Response:
     """Forget the cookie. The token itself stays valid until it expires."""
-    answer = Response(status_code=204, headers=_PRIVATE)
+    answer = Response(status_code=204, headers=PRIVATE)
     answer.delete_cookie(
         SESSION_COOKIE, path="/", secure=request.url.scheme == "https", httponly=True, samesite="strict"
     )

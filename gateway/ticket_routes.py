@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Final
 
-import msgspec
 from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.holders import holder_of
+from gateway.private_answers import private_json
 from gateway.service import gateway_of
 from gateway.stream_routes import asked_subscription
 from schemas.audit import AuditKind
 from schemas.figures import rfc3339
-
-_PRIVATE: Final = {"Cache-Control": "no-store"}
 
 
 class IssuedTicket(Struct, frozen=True):
@@ -44,6 +41,4 @@ async def issue(request: Request) -> Response:
     )
     await gateway.audit.written()
     body = IssuedTicket(ticket, rfc3339(int(expires.timestamp() * 1000)))
-    return Response(
-        msgspec.json.encode(body), HTTPStatus.CREATED, media_type="application/json", headers=_PRIVATE
-    )
+    return private_json(body, HTTPStatus.CREATED)

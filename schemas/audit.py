@@ -55,6 +55,13 @@ class AuditKind(StrEnum):
     REVOKED = "revoked"
     REVOCATION_LIFTED = "revocation_lifted"
     AUDIT_READ = "audit_read"
+    # Results sent to other systems.
+    WEBHOOK_CREATED = "webhook_created"
+    WEBHOOK_CHANGED = "webhook_changed"
+    WEBHOOK_DELETED = "webhook_deleted"
+    WEBHOOK_SECRET_ROTATED = "webhook_secret_rotated"
+    WEBHOOK_ORDERED = "webhook_ordered"  # a test message, something again, or that it is enabled
+    WEBHOOK_REVOKED = "webhook_revoked"  # a revocation reached its owner's rights
     # Of the audit itself.
     CHAIN_STARTED = "chain_started"
     CHAIN_ENDED = "chain_ended"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gateway.openapi_parts import json_answer, shared_answers
+from gateway.openapi_parts import json_answer, refusals
 from gateway.releases.answers import ChangesAnswer, ReleaseOrder, ReleasesAnswer
 from gateway.releases.changing import RELEASES_PATH
 from gateway.releases.wanted import COLUMNS
@@ -58,7 +58,10 @@ def release_paths() -> dict[str, Any]:
                 "summary": "Release states of the districts that the caller may know",
                 "description": f"States are {_STATES}; `unlisted` is the state of what is not listed.",
                 "parameters": narrowing,
-                "responses": {"200": json_answer("The states.", "ReleasesAnswer"), **_refusals()},
+                "responses": {
+                    "200": json_answer("The states.", "ReleasesAnswer"),
+                    **refusals("400", "401", "403", "503"),
+                },
             }
         },
         f"{RELEASES_PATH}.csv": {
@@ -66,7 +69,10 @@ def release_paths() -> dict[str, Any]:
                 "operationId": "exportReleases",
                 "summary": "The same as CSV, which the import takes back",
                 "parameters": narrowing,
-                "responses": {"200": {"description": "The states.", "content": _CSV}, **_refusals()},
+                "responses": {
+                    "200": {"description": "The states.", "content": _CSV},
+                    **refusals("400", "401", "403", "503"),
+                },
             }
         },
         f"{RELEASES_PATH}/import": {
@@ -103,11 +109,5 @@ def _changed() -> dict[str, Any]:
     return {
         "200": json_answer("Changed, and in effect.", "ChangesAnswer"),
         "202": json_answer("Accepted, and safe in Kafka; not in effect yet.", "ChangesAnswer"),
-        **_refusals(),
-        "413": {"$ref": "#/components/responses/TooLarge"},
+        **refusals("400", "401", "403", "503", "413"),
     }
-
-
-def _refusals() -> dict[str, Any]:
-    names = {"400": "BadRequest", "401": "Unauthorized", "403": "Forbidden", "503": "Unavailable"}
-    return shared_answers(names)

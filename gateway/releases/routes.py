@@ -16,7 +16,8 @@ from starlette.routing import Route
 
 from gateway.connections import counted_address
 from gateway.following import TablesAway
-from gateway.problems import RETRY_AFTER_SECONDS, problem
+from gateway.private_answers import PRIVATE, private_json
+from gateway.problems import RETRY_AFTER_SECONDS, problem, sentence
 from gateway.release_rules import may_know
 from gateway.releases.answers import (
     ChangedState,
@@ -45,11 +46,11 @@ from gateway.releases.wanted import (
     subject_named,
     write_csv,
 )
-from gateway.request_bodies import read_body
+from gateway.request_bodies import read_body, read_order
 from gateway.service import gateway_of
 from gateway.tokens import Principal
 from schemas.access.permissions import Forbidden
-from schemas.errors import DependencyUnavailable, InvalidInput
+from schemas.errors import DependencyUnavailable
 from schemas.figures import rfc3339
 from schemas.identifiers import STATE, OrganizationId, OrganizationLevel
 from schemas.organization_list import OrganizationList
@@ -57,7 +58,6 @@ from schemas.releases import ReleaseKey, Releases, ReleaseState
 
 logger = logging.getLogger(__name__)
 
-_PRIVATE: Final = {"Cache-Control": "private, no-store", "Vary": "Authorization, Cookie"}
 _LARGEST_FILE: Final = 4 * 1024 * 1024  # all districts, subjects and reports of a year are 1 MB
 _LARGEST_ORDER: Final = 1_024
 _FAULTS_SHOWN: Final = 1_000
@@ -66,7 +66,7 @@ _NOT_APPLIED_YET: Final = (
 )
 
 
-_decode_order: Final = msgspec.json.Decoder(ReleaseOrder).decode
+_ORDER: Final = msgspec.json.Decoder(ReleaseOrder)
 
 
 def release_routes(changes: ReleaseChanges) -> list[Route]:
@@ -91,7 +91,7 @@ class _Endpoint:
     async def show(self, request: Request) -> Response:
         principal = gateway_of(request).credentials.by_header_or_cookie(request)
         releases, known, districts, shown = await self._shown(request, principal)
-        return _json(
+        return private_json(
             ReleasesAnswer(
                 version=str(releases.version),
                 changed=rfc3339(releases.changed_ms) if releases.changed_ms else None,
@@ -110,7 +110,7 @@ class _Endpoint:
         return Response(
             write_csv(shown, known),
             media_type="text/csv; charset=utf-8",
-            headers={**_PRIVATE, "Content-Disposition": 'inline; filename="releases.csv"'},
+            headers={**PRIVATE, "Content-Disposition": 'inline; filename="releases.csv"'},
         )
 
     async def change(self, request: Request) -> Response:
@@ -122,13 +122,7 @@ class _Endpoint:
             subject_named(parts["subject"]),
             report_named(parts["report"]),
         )
-        body = await read_body(request, most_bytes=_LARGEST_ORDER)
-        try:
-            order = _decode_order(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise InvalidInput(
-                f'the body is not as expected: {error}; send {{"state": "released"}}'
-            ) from None
+        order = await read_order(request, _ORDER, most_bytes=_LARGEST_ORDER, example='{"state": "released"}')
         outcome = await self._order(request, principal, [Wanted(key, release_state(order.state))])
         return _done(outcome, 1)
 
@@ -193,7 +187,7 @@ def _answering(
         except RefusedLines as error:
             return problem(HTTPStatus.FORBIDDEN, str(error), more=_listed(error.faults))
         except FaultyFile as error:
-            return problem(HTTPStatus.BAD_REQUEST, _sentence(error), more=_listed(error.faults))
+            return problem(HTTPStatus.BAD_REQUEST, sentence(str(error)), more=_listed(error.faults))
         except TablesAway:
             raise
         except DependencyUnavailable as error:
@@ -220,19 +214,8 @@ def _done(outcome: Outcome, asked: int) -> Response:
         applied=outcome.applied,
         detail="" if outcome.applied else _NOT_APPLIED_YET,
     )
-    return _json(answer, HTTPStatus.OK if outcome.applied else HTTPStatus.ACCEPTED)
-
-
-def _json(body: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
-    return Response(
-        msgspec.json.encode(body), status_code=status, media_type="application/json", headers=_PRIVATE
-    )
+    return private_json(answer, HTTPStatus.OK if outcome.applied else HTTPStatus.ACCEPTED)
 
 
 def _listed(faults: Sequence[Fault]) -> dict[str, Any]:
     return {"errors": faults[:_FAULTS_SHOWN]}
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

@@ -43,15 +43,16 @@ _WAREHOUSE: Final[Mapping[str, frozenset[Permission]]] = {
             Permission.TEST_DATA_REVIEWING_READ,
             Permission.TEST_DATA_REVIEWING_WRITE,
             Permission.OPERATIONS_READ,
+            Permission.WEBHOOKS_MANAGE,
         }
     ),
     "SandboxTeacher": frozenset({Permission.GROUP_PII_READ, Permission.GROUP_READ}),
     "SandboxSchoolAdmin": _SANDBOX,
-    "SandboxDistrictAdmin": _SANDBOX | _REVIEWER | {Permission.GROUP_WRITE},
+    "SandboxDistrictAdmin": _SANDBOX | _REVIEWER | {Permission.GROUP_WRITE, Permission.WEBHOOKS_MANAGE},
 }
 
 _ALL_STUDENTS: Final = frozenset({Permission.INDIVIDUAL_PII_READ, Permission.CUSTOM_AGGREGATE_READ})
-_LEA_COORDINATOR: Final = _SANDBOX | {Permission.GROUP_WRITE}
+_LEA_COORDINATOR: Final = _SANDBOX | {Permission.GROUP_WRITE, Permission.WEBHOOKS_MANAGE}
 _ASSIGNED_GROUPS: Final = frozenset(
     {
         Permission.GROUP_PII_READ,

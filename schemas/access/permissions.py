@@ -22,7 +22,7 @@ from schemas.releases import ReleaseState
 
 
 class Permission(StrEnum):
-    """What a role allows, in the state's names; the last three are this service's own."""
+    """What a role allows, in the state's names; the last four are this service's own."""
 
     DATA_WRITE = "DATA_WRITE"
     INDIVIDUAL_PII_READ = "INDIVIDUAL_PII_READ"
@@ -39,6 +39,7 @@ class Permission(StrEnum):
     AUDIT_READ = "AUDIT_READ"
     TOKEN_REVOKE = "TOKEN_REVOKE"
     OPERATIONS_READ = "OPERATIONS_READ"
+    WEBHOOKS_MANAGE = "WEBHOOKS_MANAGE"
 
 
 GROUP_LEVEL: Final = frozenset(
