@@ -13,6 +13,7 @@ import httpx
 from rich.console import Console
 
 from cli.demo_releases import DemoReleases
+from cli.demo_webhooks import DemoWebhooks
 from cli.local_stack import LocalStack
 from cli.simulator.county import plan_county
 from cli.simulator.options import SeasonOptions
@@ -45,13 +46,15 @@ def run_demo(
     with (
         stop_signals() as stop,
         start_stack(console, kafka=kafka, redis=redis, port=port, partitions=8) as stack,
+        DemoWebhooks(stack) as webhooks,
     ):
         season = _Season(stack, options, rate, stop, for_seconds)
         season.start()
         if season.wait_for_results():
             releases = DemoReleases(stack, options.school_year)
-            shown = _introduce(console, stack, options, releases)
-            _watch(console, stack, season, stop, releases.story(shown))
+            shown = _introduce(console, stack, options, releases, webhooks)
+            _watch(console, stack, season, stop, releases.story(shown), webhooks)
+            console.print(webhooks.summary(), highlight=False)
         if stop.is_set() and for_seconds is None:
             return 0
         return _verify(console, stack, season.result())
@@ -126,9 +129,13 @@ class _Season(threading.Thread):
 
 
 def _introduce(
-    console: Console, stack: LocalStack, options: SeasonOptions, releases: DemoReleases
+    console: Console,
+    stack: LocalStack,
+    options: SeasonOptions,
+    releases: DemoReleases,
+    webhooks: DemoWebhooks,
 ) -> OrganizationId:
-    """Release the county's results and say how to watch; returns the district that is shown."""
+    """Release the county's results, have webhooks sent, and say how to watch; returns the district that is shown."""
     schools = [school.cds for school in plan_county(options.schools, options.seed).schools]
     school, district = schools[0], district_of(schools[0])
     token = issue_token(
@@ -161,12 +168,24 @@ def _introduce(
     console.print(
         f"{stack.gateway_url}/?school={school}#token={token}", soft_wrap=True, markup=False, highlight=False
     )
+    webhooks.follow([school, district], token)
+    console.print(
+        f"\n[bold]Webhooks[/bold] of both go to a receiver of the demo at {webhooks.url}; whatever it has verified is shown "
+        "below. Another one: `scores webhooks listen --help`.",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print("\nEverything shown is [bold]preliminary[/bold] and fictional. Ctrl-C stops all.\n")
     return district
 
 
 def _watch(
-    console: Console, stack: LocalStack, season: _Season, stop: threading.Event, story: Iterator[str]
+    console: Console,
+    stack: LocalStack,
+    season: _Season,
+    stop: threading.Event,
+    story: Iterator[str],
+    webhooks: DemoWebhooks,
 ) -> None:
     with console.status("Simulating") as status:
         while season.is_alive() and not stop.wait(0.25):
@@ -174,6 +193,8 @@ def _watch(
                 console.print(line, style="yellow")
             if line := next(story, ""):
                 console.print(line, soft_wrap=True, highlight=False)
+            for line in webhooks.told():
+                console.print(line, soft_wrap=True, markup=False, highlight=False)
             if season.progress is not None:
                 status.update(f"{season.progress.produced:,} score events sent")
 

@@ -86,6 +86,20 @@ def test_demo_prints_a_curl_line_that_works_and_ctrl_c_stops_everything(
     assert servers_of(tmp_path) == []
 
 
+def test_demo_shows_webhooks_that_its_own_receiver_has_confirmed_and_verified(
+    demo: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    wait_for(
+        lambda: re.search(r"^webhook .* confirmed", shown(tmp_path), re.MULTILINE), "the confirmation", 60
+    )
+    wait_for(
+        lambda: re.search(r"^webhook .* taken +aggregate\.updated", shown(tmp_path), re.MULTILINE),
+        "a delivery",
+        60,
+    )
+    assert re.search(r"^webhook .* refused", shown(tmp_path), re.MULTILINE) is None
+
+
 def test_killed_launcher_leaves_no_process_behind(demo: subprocess.Popen[bytes], tmp_path: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("not run: only Linux ties a child's life to its parent's")
