@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 # Without compiled tests pytest rewrites every assertion anew at each start: 2 s become 5.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test fuzz soak chaos watch-chaos disclosure check lock clean
+.PHONY: help setup demo test fuzz soak chaos watch-chaos webhook-chaos disclosure check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,6 +45,9 @@ chaos: setup ## real processes killed, stopped and cut off for 15 minutes (ARGS=
 
 watch-chaos: setup ## clients watch while gateways, Redis and connections are killed and cut, 5 minutes (ARGS="--minutes 1 --seed 7")
 	@exec $(BIN)/python -m tests.watching $(ARGS)
+
+webhook-chaos: setup ## 1,000 webhook endpoints, some dead or slow, while workers and Redis are killed, 5 minutes (ARGS="--minutes 1 --seed 7")
+	@exec $(BIN)/python -m tests.webhook_fleet $(ARGS)
 
 disclosure: setup ## attack the masked figures of 2,000 simulated seasons (ARGS="--seeds 200 --first 1")
 	@PYTHONPATH=tests exec $(BIN)/python -m disclosure_attack $(or $(ARGS),--seeds 2000)

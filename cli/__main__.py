@@ -21,6 +21,7 @@ from cli.rejected.commands import rejected
 from cli.releases.commands import releases
 from cli.state import StateFolder
 from cli.token_commands import register as register_token_commands
+from cli.webhooks.commands import webhooks
 from schemas.errors import DependencyUnavailable, InvalidInput, ScoreStreamError
 
 app = typer.Typer(
@@ -40,6 +41,7 @@ app.add_typer(audit, name="audit")
 app.add_typer(rejected, name="rejected")
 app.add_typer(releases, name="releases")
 app.add_typer(rebuild, name="rebuild")
+app.add_typer(webhooks, name="webhooks")
 
 KafkaChoice = Annotated[
     str, typer.Option("--kafka", help="embedded, local (real Kafka from Maven) or HOST:PORT.")
@@ -73,7 +75,7 @@ def up(
     partitions: Partitions = 8,
     workers: Workers = 1,
 ) -> None:
-    """Run the stack on this machine: broker, store, stream worker, gateway. Ctrl-C stops it."""
+    """Run the stack on this machine: broker, store, and every process. Ctrl-C stops it."""
     from cli.up import run_up
 
     _run(lambda: run_up(kafka=kafka, redis=redis, port=port, partitions=partitions, workers=workers))
@@ -126,6 +128,14 @@ def gateway() -> None:
 def publisher() -> None:
     """Run the publisher, of which there is one (settings from the environment, see .env.example)."""
     from gateway.publisher.__main__ import main as run
+
+    raise typer.Exit(run())
+
+
+@app.command()
+def relay() -> None:
+    """Run a relay, of which one works at a time (settings from the environment, see .env.example)."""
+    from streams.relay.__main__ import main as run
 
     raise typer.Exit(run())
 

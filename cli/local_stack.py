@@ -1,4 +1,4 @@
-"""The whole stack on one machine, without Docker: brokers, store, worker, gateway, publisher; started, watched, stopped."""
+"""The whole stack on one machine, without Docker: broker, store, and every process of ours; started, watched, stopped."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ _USUAL_PORT = 8080
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 2.0
 # Who tries it out wants to see the public view, and to see it move; a setting of their own counts before these.
-_TRYING_OUT = {"SCORES_PUBLIC_VIEW": "on", "SCORES_PUBLISH_SECONDS": "10"}
+_TRYING_OUT = {
+    "SCORES_PUBLIC_VIEW": "on",
+    "SCORES_PUBLISH_SECONDS": "10",
+    "SCORES_WEBHOOK_ALLOW_PRIVATE": "yes",  # their receiver is on this machine
+}
 
 Tell = Callable[[str], None]
 
@@ -105,6 +109,8 @@ class LocalStack:
             "SCORES_KAFKA": self.kafka,
             "SCORES_REDIS_URL": self.redis_url,
             "SCORES_STUDENT_KEY_SECRET": self.state.student_key_secret_from(os.environ),
+            "SCORES_WEBHOOK_KEY": self.state.webhook_key_from(os.environ),
+            "SCORES_PUBLIC_URL": os.environ.get("SCORES_PUBLIC_URL", self.gateway_url),
             "SCORES_GATEWAY_HOST": "127.0.0.1",
             "SCORES_GATEWAY_PORT": port,
             "SCORES_JWKS_FILE": str(self.issuer.jwks_file),

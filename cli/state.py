@@ -25,7 +25,7 @@ class Running:
 
 
 class StateFolder:
-    """The ``.scores`` folder: ``student-key-secret``, the development issuer's keys, ``running.json``."""
+    """The ``.scores`` folder: two secrets, the development issuer's keys, ``running.json``."""
 
     def __init__(self, path: Path = DEFAULT_FOLDER) -> None:
         self.path = path
@@ -37,17 +37,15 @@ class StateFolder:
 
     def student_key_secret(self) -> str:
         """The secret behind the student pseudonyms of the local stack; made at first use, readable by its owner."""
-        file = self.path / "student-key-secret"
-        if not file.exists():
-            self.path.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as out:
-                out.write(secrets.token_hex(32))
-        return file.read_text().strip()
+        return self._secret("student-key-secret")
 
     def student_key_secret_from(self, variables: Mapping[str, str]) -> str:
         """The deployment's secret where the environment names it, else the local stack's."""
         return variables.get("SCORES_STUDENT_KEY_SECRET") or self.student_key_secret()
+
+    def webhook_key_from(self, variables: Mapping[str, str]) -> str:
+        """The key behind the webhooks' secrets: the deployment's where the environment names it, else the local stack's."""
+        return variables.get("SCORES_WEBHOOK_KEY") or self._secret("webhook-key")
 
     def announce(self, running: Running) -> None:
         """Write down where the stack runs."""
@@ -84,3 +82,12 @@ class StateFolder:
                 f"no local stack is running here; start one with `scores up`, or give {option}"
             )
         return str(getattr(running, what))
+
+    def _secret(self, name: str) -> str:
+        file = self.path / name
+        if not file.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "w") as out:
+                out.write(secrets.token_hex(32))
+        return file.read_text().strip()

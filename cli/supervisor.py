@@ -16,6 +16,8 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "streams": ("scores", "streams"),
     "gateway": ("scores", "gateway"),
     "publisher": ("scores", "publisher"),
+    "relay": ("scores", "relay"),
+    "webhooks": ("scores", "webhooks", "run"),
 }
 
 _FIRST_PAUSE_SECONDS: Final = 0.5

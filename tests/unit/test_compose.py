@@ -23,7 +23,12 @@ from cli.supervisor import COMMANDS
 ROOT = Path(__file__).parents[2]
 FILE = ROOT / "docker-compose.yml"
 DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-ENOUGH = {"SCORES_STUDENT_KEY_SECRET": "a secret of the tests", "SCORES_JWKS_FILE": "jwks.json"}
+ENOUGH = {
+    "SCORES_STUDENT_KEY_SECRET": "a secret of the tests",
+    "SCORES_JWKS_FILE": "jwks.json",
+    "SCORES_WEBHOOK_KEY": "a key of the tests",
+    "SCORES_PUBLIC_URL": "https://scores.example",
+}
 
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(FILE.read_text(encoding="utf-8"))["services"]
 OURS = {
