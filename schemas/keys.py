@@ -84,6 +84,10 @@ EXAM_BUCKETS: Final = 32_768
 
 RESULTS_ENDING: Final = ":results"
 
+# And while none of its values is longer than Redis' setting ``hash-max-listpack-value``, 64 bytes unless it is set. A school's
+# cells are up to 300: kept compactly they take less memory, and a write costs a third less.
+COMPACT_VALUE_BYTES: Final = 1_024
+
 # The layout of exam rows (streams.rows), shares (schemas.shares) and of these keys; another number needs a rebuild.
 LAYOUT: Final = 2
 

@@ -38,6 +38,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from schemas.environment import shown_address
 from schemas.errors import BatchTooLarge, DependencyUnavailable, InvalidInput
+from schemas.keys import COMPACT_VALUE_BYTES
 from schemas.redis_sending import SendsCancellably, use_connections
 from streams.accidents import Accident, Accidents
 
@@ -280,6 +281,7 @@ async def _check(redis: RedisClient) -> None:
     except ResponseError as error:
         logger.warning("redis does not say how it is set up, and must not evict keys error=%s", error)
         return
+    await _look_at_layout(redis)
     for facts in found:
         if facts.get("cluster_enabled") == 1 and not isinstance(redis, RedisCluster):
             raise InvalidInput("this Redis is a node of a Redis Cluster; set SCORES_REDIS_CLUSTER to yes")
@@ -289,3 +291,16 @@ async def _check(redis: RedisClient) -> None:
                 f"this Redis has maxmemory-policy {policy} and would silently drop cells when memory is short; "
                 "set it to noeviction"
             )
+
+
+async def _look_at_layout(redis: RedisClient) -> None:
+    """Say when this Redis does not keep cells compactly; that costs time and memory, and nothing else."""
+    name = "hash-max-listpack-value"
+    try:
+        found: Any = await redis.config_get(name)
+    except (ResponseError, RedisClusterException):
+        return  # a managed Redis keeps its settings to itself
+    if name in found and int(found[name]) < COMPACT_VALUE_BYTES:
+        logger.warning(
+            "redis keeps cells less compactly than it could; set %s to %d", name, COMPACT_VALUE_BYTES
+        )

@@ -16,6 +16,7 @@ from cli.stack.child import Child, executable
 from cli.stack.claimed_folder import ClaimedFolder
 from cli.stack.ports import HOST, chosen_port
 from schemas.errors import InvalidInput
+from schemas.keys import COMPACT_VALUE_BYTES
 
 # One write-ahead log, synced each second: what a crash of the machine takes is replayed from Kafka.
 _ON_DISK: Final = {"appendonly": "yes", "appendfsync": "everysec", "save": ""}
@@ -50,6 +51,7 @@ def server_command(binary: Path, port: int, folder: Path, settings: Mapping[str,
         "daemonize": "no",
         "logfile": "",
         "maxmemory-policy": "noeviction",  # evicting a cell would be a silent wrong sum
+        "hash-max-listpack-value": str(COMPACT_VALUE_BYTES),
         **settings,
     }
     return [str(binary), *(word for name, value in directives.items() for word in (f"--{name}", value))]
