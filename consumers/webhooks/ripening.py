@@ -123,7 +123,8 @@ class Ripening:
         made = await self._made_together(job)
         if message.replayed and _FIGURES not in message.body and _told_in(made) >= message.tells.keys():
             # Asked for as it was: it names cells and versions, all of which its owner may see.
-            return await self._still(message, job, [])
+            self._store.pending.give_back(endpoint.id, key, job.names)
+            return message
         if any(one.id == message.id for one in made):
             return await self._still(message, job, made)
         successors = [self._successor(one, message) for one in made]
@@ -183,7 +184,7 @@ class Ripening:
             asked, self._asked = self._asked[:_AT_ONCE], self._asked[_AT_ONCE:]
             try:
                 made = await self._patiently_made([job for job, _ in asked])
-            except Exception as error:  # whoever asked gets it, and the next are made all the same
+            except Exception as error:  # noqa: BLE001 (whoever asked gets it, and raises it)
                 for _, future in asked:
                     if not future.done():
                         future.set_exception(error)
