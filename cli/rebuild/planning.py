@@ -74,7 +74,7 @@ def make_plan(facts: Facts, wishes: Wishes, known: Rebuild | None, *, now_ms: in
             new_log=wishes.new_log,
             keep_old=wishes.keep_old,
         )
-    same_log = facts.logs <= {facts.log}
+    same_log = _same_log(facts)
     overtaken = any((facts.positions[n] or 0) < start for n, (start, _) in facts.bounds.items())
     return Plan(
         rebuild,
@@ -113,7 +113,13 @@ def _continued(facts: Facts, wishes: Wishes, known: Rebuild) -> Rebuild:
 
 def _must_be_said(facts: Facts, wishes: Wishes) -> None:
     missing = _missing(facts)
-    if not facts.logs <= {facts.log}:
+    if shorter := _shorter(facts):
+        if not wishes.new_log:
+            raise InvalidInput(
+                f"{EXAM_RESULTS} ends before the serving tables' positions in partitions {_listed(shorter)}: it was truncated, or "
+                "restored from an older backup. New tables would hold only the results that are in it; with --new-log they do"
+            )
+    elif not facts.logs <= {facts.log}:
         if not wishes.new_log:
             raise InvalidInput(
                 f"the serving tables were read from another log ({', '.join(sorted(facts.logs))}) than {EXAM_RESULTS} is now "
@@ -157,6 +163,16 @@ def _words(facts: Facts, rebuild: Rebuild, same_log: bool) -> list[str]:
             f"Results counted by the {before.attribution} school will count by the {after.attribution} school, for all workers."
         )
     return words
+
+
+def _same_log(facts: Facts) -> bool:
+    """Whether the serving tables were read from this log, and it still reaches to where they stand."""
+    return facts.logs <= {facts.log} and not _shorter(facts)
+
+
+def _shorter(facts: Facts) -> list[int]:
+    """Partitions whose log ends before the tables' position."""
+    return [n for n, (_, end) in sorted(facts.bounds.items()) if end < (facts.positions.get(n) or 0)]
 
 
 def _missing(facts: Facts) -> list[int]:

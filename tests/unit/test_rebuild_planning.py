@@ -61,6 +61,7 @@ def test_tables_of_another_layout_cannot_be_read_so_new_ones_are_compared_with_t
     [
         pytest.param({"bounds": {0: (0, 900), 1: (40, 800)}}, Wishes(), "--from-what-is-left", id="cut log"),
         pytest.param({"logs": frozenset(["cluster/old"])}, Wishes(), "--new-log", id="another log"),
+        pytest.param({"bounds": {0: (0, 900), 1: (0, 790)}}, Wishes(), "--new-log", id="an older backup"),
         pytest.param({}, Wishes(new_log=True), "this very log", id="the same log, called new"),
     ],
 )
@@ -76,6 +77,13 @@ def test_tables_overtaken_by_retention_do_not_hold_the_rebuild_back() -> None:
     plan = make_plan(cut, Wishes(from_what_is_left=True), None, now_ms=NOW_MS)
     assert (plan.comparison, plan.follow) == (Comparison.ROWS, False)
     assert plan.rebuild.from_what_is_left and "FROM WHAT IS LEFT" in plan.words[0]
+
+
+def test_log_restored_from_an_older_backup_is_rebuilt_from_what_it_holds() -> None:
+    """The tables stand where the log does not reach: waiting for that would never end."""
+    plan = make_plan(facts(bounds={0: (0, 900), 1: (0, 790)}), Wishes(new_log=True), None, now_ms=NOW_MS)
+    assert (plan.comparison, plan.follow) == (Comparison.ROWS, False)
+    assert plan.rebuild.new_log and "NEW LOG" in plan.words[0]
 
 
 def test_from_what_is_left_of_a_whole_log_is_a_whole_rebuild() -> None:
