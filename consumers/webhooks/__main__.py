@@ -32,7 +32,6 @@ from schemas.access.role_book import RoleBook
 from schemas.assessments import load_registry
 from schemas.errors import InvalidInput, ScoreStreamError
 from schemas.logs import configure_logging
-from schemas.webhooks.secrets import SecretBox
 
 logger = logging.getLogger("consumers.webhooks")
 
@@ -61,7 +60,8 @@ def main() -> int:
 
 
 async def _run(settings: Settings, roles: RoleBook, registry: CollectorRegistry, tls: ssl.SSLContext) -> None:
-    assert settings.deployment.key is not None
+    box = settings.deployment.box()
+    assert box is not None
     redis = connect(settings.redis_url, cluster=settings.redis_cluster)
     lookup = SystemLookup()
     sender = Sender(
@@ -74,7 +74,7 @@ async def _run(settings: Settings, roles: RoleBook, registry: CollectorRegistry,
         redis,
         f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         sender,
-        Signer(SecretBox(settings.deployment.key), version("score-streaming")),
+        Signer(box, version("score-streaming")),
         roles,
         load_registry(),
         WorkerMetrics(registry),
