@@ -73,7 +73,7 @@ def test_container_has_no_privileges_a_limited_log_and_a_pinned_image(name: str)
     assert service["cap_drop"] == ["ALL"]
     assert "no-new-privileges:true" in service["security_opt"]
     assert service["logging"]["options"].keys() == {"max-size", "max-file"}
-    assert re.search(r":\d+(\.\d+)+(-\w+)?$", service["image"]), service["image"]
+    assert re.search(r":v?\d+(\.\d+)+(-\w+)?$", service["image"]), service["image"]
     assert service.get("user", "root") != "root" or name in OURS  # ours: the Dockerfile's USER
 
 
@@ -95,9 +95,13 @@ def test_our_containers_can_write_nothing_but_their_scratch_space() -> None:
     assert "USER 10001:10001" in DOCKERFILE.split("FROM ")[-1]
 
 
-def test_nobody_but_this_machine_reaches_the_gateway_and_nobody_the_stores() -> None:
+def test_nobody_but_this_machine_reaches_the_gateway_and_the_dashboards_and_nobody_the_stores() -> None:
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
-    assert published == {"gateway": ["${SCORES_GATEWAY_HOST:-127.0.0.1}:${SCORES_GATEWAY_PORT:-8080}:8080"]}
+    assert published == {
+        "gateway": ["${SCORES_GATEWAY_HOST:-127.0.0.1}:${SCORES_GATEWAY_PORT:-8080}:8080"],
+        "prometheus": ["127.0.0.1:9090:9090"],
+        "grafana": ["127.0.0.1:3000:3000"],
+    }
 
 
 def test_redis_keeps_a_log_and_evicts_nothing() -> None:

@@ -1,0 +1,1 @@
+"""One dashboard in each file."""
