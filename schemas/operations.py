@@ -6,6 +6,7 @@ student or user.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final
 
@@ -21,6 +22,9 @@ MONITOR_LEASE: Final = "{operations}:lease"  # who monitors; expires
 HISTORY_SECONDS: Final = 6 * 3_600
 SAMPLE_SECONDS: Final = 10
 TOO_OLD_SECONDS: Final = 30  # a judgement older than that says nothing: nobody monitors
+PARTS: Final = "{operations}:parts"  # hash: <name> or <name>:<instance> -> what a part says of itself (``PartReport``, JSON)
+PART_TOO_OLD_SECONDS: Final = 60  # a part that has not told of itself for so long has stopped
+PART_FORGOTTEN_SECONDS: Final = 600  # and after that its entry goes
 
 
 class Verdict(StrEnum):
@@ -47,6 +51,12 @@ class Verdict(StrEnum):
 
 
 _HARMLESS: Final = frozenset({Verdict.OK, Verdict.INCOMPLETE, Verdict.REPLAYING})
+SEVERITY: Final = {verdict: number for number, verdict in enumerate(Verdict)}
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """The worst of some; of none nothing can be told."""
+    return max(verdicts, key=SEVERITY.__getitem__, default=Verdict.INCOMPLETE)
 
 
 class Advice(Struct, frozen=True):
@@ -86,18 +96,27 @@ class GroupReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lag_seconds: float | None = None
     partitions: tuple[PartitionReport, ...] = ()  # the worst first; at most ``PARTITIONS_TOLD``
     partition_count: int = 0
+    verdicts: dict[str, int] = {}  # how many partitions have which
+    position_records: int | None = None  # sums over all partitions of which they are known
+    end_records: int | None = None
+    members: int | None = None
 
 
-PARTITIONS_TOLD: Final = 50
+PARTITIONS_TOLD: Final = 64
+GROUPS_TOLD: Final = 500  # ours, and then the worst
 
 
 class PartReport(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A part of the service that is no reader of a log: the canary, rejections, endpoints, Redis, Kafka, gateways."""
+    """A part of the service that is no reader of a log: the canary, rejections, endpoints, Redis, Kafka, gateways.
+
+    ``at_ms`` is when the part said so of itself; None for what the monitor has seen.
+    """
 
     name: str
     verdict: Verdict
     detail: str = ""
     figures: dict[str, float] = {}
+    at_ms: int | None = None
 
 
 class Judgement(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -107,12 +126,16 @@ class Judgement(Struct, frozen=True, kw_only=True, omit_defaults=True):
     monitor: str
     groups: tuple[GroupReport, ...] = ()
     parts: tuple[PartReport, ...] = ()
+    every_seconds: float = 0.0  # how often it is judged; 0 when nobody does and somebody has looked for once
 
     @property
     def worst(self) -> Verdict:
         """The worst verdict of all."""
-        verdicts = [group.verdict for group in self.groups] + [part.verdict for part in self.parts]
-        return max(verdicts, key=list(Verdict).index, default=Verdict.INCOMPLETE)
+        return worst([*(group.verdict for group in self.groups), *(part.verdict for part in self.parts)])
+
+    def is_fresh(self, now_ms: int) -> bool:
+        """Whether it still says how things are, or nobody monitors any more."""
+        return now_ms - self.at_ms <= max(TOO_OLD_SECONDS, 3 * self.every_seconds) * 1000
 
 
 class Sample(Struct, frozen=True, array_like=True):
@@ -124,10 +147,11 @@ class Sample(Struct, frozen=True, array_like=True):
 
 _encode = msgspec.json.Encoder().encode
 _decode_judgement = msgspec.json.Decoder(Judgement).decode
+_decode_part = msgspec.json.Decoder(PartReport).decode
 _decode_sample = msgspec.json.Decoder(Sample).decode
 
 
-def encode_operations(value: Judgement | Sample) -> bytes:
+def encode_operations(value: Judgement | Sample | PartReport) -> bytes:
     """As Redis keeps it."""
     return _encode(value)
 
@@ -148,3 +172,12 @@ def decode_sample(stored: bytes) -> Sample:
         msgspec.MsgspecError: it is none.
     """
     return _decode_sample(stored)
+
+
+def decode_part(stored: bytes) -> PartReport:
+    """The inverse of ``encode_operations``.
+
+    Raises:
+        msgspec.MsgspecError: it is none.
+    """
+    return _decode_part(stored)

@@ -1,0 +1,1 @@
+"""``scores lag``: how far behind every reader is."""

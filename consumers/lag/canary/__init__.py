@@ -1,0 +1,1 @@
+"""The canary: sends an invented result through the whole service again and again, and measures how long each stage takes."""
