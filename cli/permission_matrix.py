@@ -14,6 +14,7 @@ from gateway.webhooks.permitted import may_manage
 from schemas.access.permissions import Grant, GroupGrant, GroupKind, Permission, Rights
 from schemas.access.roles import BUILT_IN_ROLES, Group, Roles
 from schemas.identifiers import (
+    CANARY_COUNTY,
     STATE,
     OrganizationId,
     OrganizationLevel,
@@ -33,12 +34,14 @@ _SIBLINGS: Final = {
     _COUNTY: "37000000000000 37990010000000 37990010000101",
     _DISTRICT: "19990020000000 19990020000101",
     _SCHOOL: "19990010000102",
+    CANARY_COUNTY: f"{STATE} {_COUNTY}",
 }
 _PLACES: Final = {
     STATE: "the state",
     _COUNTY: "a county",
     _DISTRICT: "a district",
     _SCHOOL: "a school",
+    CANARY_COUNTY: "the canary's county",
 }
 
 # Roles add up; these show how.
@@ -86,7 +89,11 @@ def _held(permission: Permission) -> _Decision:
 
 def _imported(rights: Rights, organization: OrganizationId) -> str:
     # Whoever imports, imports for the whole state: a file holds many districts.
-    return _said(rights.covers(Permission.DATA_WRITE, STATE) and organization == STATE)
+    real = rights.covers(Permission.DATA_WRITE, STATE) and organization == STATE
+    canaries = all(
+        rights.covers(one, CANARY_COUNTY) for one in (Permission.DATA_WRITE, Permission.OPERATIONS_CANARY)
+    )
+    return _said(real or (canaries and organization == CANARY_COUNTY))
 
 
 def _said(allowed: bool) -> str:
@@ -123,6 +130,8 @@ def _role_table(roles: Roles) -> Iterator[str]:
 
 
 def _levels(roles: Roles, role: str) -> str:
+    if roles.is_canary(role):
+        return "the canary's county"
     levels = roles.levels.get(role)
     if levels is None:
         return "anything"

@@ -14,7 +14,7 @@ from schemas.access.permissions import Grant, GroupGrant
 from schemas.access.roles import BUILT_IN_ROLES, Roles
 from schemas.access.roles_file import read_roles
 from schemas.errors import InvalidInput
-from schemas.identifiers import OrganizationId, level_of, organization_id
+from schemas.identifiers import CANARY_COUNTY, OrganizationId, level_of, organization_id
 
 
 def development_issuer(state: StateFolder) -> DevelopmentIssuer:
@@ -68,9 +68,11 @@ def grants_for(
     for role in roles:
         for code in codes:
             if not known.may_be_granted(role, code):
-                levels = " or ".join(sorted(known.levels[role]))
+                where = "a " + " or ".join(sorted(known.levels.get(role, ())))
+                if known.is_canary(role):
+                    where = f"the canary's county, {CANARY_COUNTY}"
                 raise InvalidInput(
-                    f"'{role}' opens nothing for the {level_of(code)} {code}; it is granted for a {levels}"
+                    f"'{role}' opens nothing for the {level_of(code)} {code}; it is granted for {where}"
                 )
     return [
         *(Grant(role, code) for role in roles for code in codes),

@@ -20,7 +20,7 @@ from gateway.subscriber import Pumped, Subscriber
 from schemas.access.permissions import VisibilityClass
 from schemas.access.visibility import is_summed
 from schemas.aggregates import CellField
-from schemas.identifiers import STATE, OrganizationId, county_of, level_of
+from schemas.identifiers import OrganizationId, ancestry, level_of
 from schemas.organization_list import OrganizationList, OrganizationSummary
 
 # A feed that nobody watches is kept current for this many sweeps at least: those who come back find it there.
@@ -174,7 +174,7 @@ class Feeds:
 
     def summed_above(self, district: OrganizationId) -> Iterator[Feed]:
         """The feeds that may count a district's cells."""
-        for above in (county_of(district), STATE):
+        for above in ancestry(district)[1:]:
             yield from self._summed.get(above, ())
 
     def watch(self, organization: OrganizationId, visibility: VisibilityClass) -> Feed:

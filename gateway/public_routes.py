@@ -28,7 +28,7 @@ from schemas.access.permissions import VisibilityClass
 from schemas.assessments import AssessmentLookup
 from schemas.errors import InvalidInput
 from schemas.figures import FIGURES_HEADER, Figures, figures_row
-from schemas.identifiers import STATE, OrganizationId, organization_id
+from schemas.identifiers import STATE, OrganizationId, is_canary, organization_id
 from schemas.organization_list import OrganizationList, OrganizationSummary
 
 _CSV: Final = "text/csv; charset=utf-8"
@@ -108,7 +108,7 @@ class PublicView:
 
 def _existing(known: OrganizationList, code: str) -> OrganizationId:
     organization = organization_id(code)
-    if organization not in known:
+    if organization not in known or is_canary(organization):
         raise HTTPException(404)
     return organization
 

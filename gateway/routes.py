@@ -21,12 +21,12 @@ from gateway.spreadsheets import csv_text
 from gateway.subscriptions import Subscription
 from gateway.tokens import TokenRefused
 from gateway.topics import Topic, parse_filter
-from schemas.access.permissions import Permission
+from schemas.access.permissions import Permission, Rights
 from schemas.audit import AuditKind
 from schemas.errors import InvalidInput
 from schemas.figures import FIGURES_HEADER, Figures, figures_row, rfc3339
-from schemas.identifiers import STATE, organization_id
-from schemas.organization_list import OrganizationSummary
+from schemas.identifiers import CANARY_COUNTY, STATE, OrganizationId, is_canary, organization_id
+from schemas.organization_list import OrganizationList, OrganizationSummary
 
 _LONGEST_COOKIE: Final = 4_000  # browsers drop what is longer, with name and attributes at 4,096
 
@@ -97,10 +97,20 @@ async def organizations(request: Request) -> Response:
     # The directory is not asked about what is not open: then what exists takes no longer than what does not.
     reached = principal.rights.touches(Permission.CUSTOM_AGGREGATE_READ, top)
     visible = principal.rights.visible_among(known.under(top)) if reached else []
+    visible += _canaries_for_operators(principal.rights, known, top, visible)
     asked = str(Topic(top))
     gateway.notes.read(request, principal, AuditKind.ORGANIZATIONS_LISTED, organizations=(asked,))
     body = {"organizations": [known.summary(organization) for organization in visible]}
     return private_json(body)
+
+
+def _canaries_for_operators(
+    rights: Rights, known: OrganizationList, top: OrganizationId, visible: Sequence[OrganizationId]
+) -> list[OrganizationId]:
+    """Who may see how the service does, sees that there are canaries; nobody else who has no part in them does."""
+    if not (top == STATE or is_canary(top)) or not rights.covers(Permission.OPERATIONS_READ, STATE):
+        return []
+    return [one for one in known.under(CANARY_COUNTY if top == STATE else top) if one not in visible]
 
 
 async def session(request: Request) -> Response:

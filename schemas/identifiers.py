@@ -3,6 +3,8 @@
 An organization is named by its CDS code: 14 digits, county 2 + district 5 + school 7, always text because leading
 zeros count. A code whose school part is all zeros is a district, whose district part is too a county, and 14 zeros
 are the state. Names are never keys: thirty schools are called Lincoln Elementary.
+
+One county is no part of the state: the canary's (``schemas.canary``), whose results nobody's figures may contain.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ Grade = NewType("Grade", str)  # "KG", "01" ... "12"
 PartitionId = NewType("PartitionId", int)
 
 STATE: Final = OrganizationId("0" * 14)
+# Counties are numbered 01 to 58, 99 is that of published test data, and simulators use 61 to 80.
+CANARY_COUNTY: Final = OrganizationId("97" + "0" * 12)
+_CANARY_DIGITS: Final = CANARY_COUNTY[:2]
 GRADES: Final[tuple[Grade, ...]] = (Grade("KG"), *(Grade(f"{n:02d}") for n in range(1, 13)))
 GRADE_NUMBER: Final[dict[Grade, int]] = {grade: number for number, grade in enumerate(GRADES)}
 
@@ -76,10 +81,17 @@ def county_of(organization: OrganizationId) -> OrganizationId:
 def ancestry(organization: OrganizationId) -> tuple[OrganizationId, ...]:
     """The organization and all above it, nearest first; a school gives school, district, county, state.
 
-    Codes alone decide: an organization that changes its district changes its code, too.
+    Codes alone decide: an organization that changes its district changes its code, too. Above the canary's county is nothing:
+    everything that adds up, and everything that is granted for the state, goes by this, and so never meets a canary.
     """
-    chain = (organization, district_of(organization), county_of(organization), STATE)
+    above = () if is_canary(organization) else (STATE,)
+    chain = (organization, district_of(organization), county_of(organization), *above)
     return tuple(dict.fromkeys(chain))
+
+
+def is_canary(organization: str) -> bool:
+    """Whether a code is of the canary's county, which no real result may name and no real figure contains."""
+    return organization[:2] == _CANARY_DIGITS
 
 
 def grade_from(text: str) -> Grade:

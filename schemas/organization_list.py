@@ -9,7 +9,7 @@ from typing import Literal
 from msgspec import Struct
 
 from schemas.events import OrganizationEntry
-from schemas.identifiers import OrganizationId, OrganizationLevel, ancestry, level_of
+from schemas.identifiers import CANARY_COUNTY, STATE, OrganizationId, OrganizationLevel, ancestry, level_of
 from schemas.organizations import Directory
 
 # How many of a code's digits all codes below it begin with.
@@ -34,6 +34,7 @@ class OrganizationList:
     """One version of the directory. A district, county or the state is there as soon as anything below it is.
 
     Codes are kept in order, so that all below an organization stand side by side: they are found and counted by bisection.
+    The canary's county is here, and not below the state.
     """
 
     __slots__ = ("_by_level", "_directory", "_known", "_sorted", "version")
@@ -70,18 +71,31 @@ class OrganizationList:
 
     def under(self, organization: OrganizationId) -> list[OrganizationId]:
         """An organization and all below it, by code; so each stands right before those below it."""
-        return self._sorted[_below(self._sorted, organization)]
+        return _below(self._sorted, organization)
 
     def below(self, organization: OrganizationId, level: OrganizationLevel) -> Sequence[OrganizationId]:
         """Those of one level below an organization, by code."""
-        return self._by_level[level][_below(self._by_level[level], organization)]
+        return _below(self._by_level[level], organization)
 
     def count_below(self, organization: OrganizationId, level: OrganizationLevel) -> int:
         """How many ``below`` would be, without making the list."""
-        part = _below(self._by_level[level], organization)
-        return int(part.stop) - int(part.start)
+        codes = self._by_level[level]
+        first, after = _part(codes, organization)
+        if organization == STATE:
+            canary, after_canary = _part(codes, CANARY_COUNTY)
+            return after - first - (after_canary - canary)
+        return after - first
 
 
-def _below(codes: Sequence[OrganizationId], organization: OrganizationId) -> slice:
+def _below(codes: Sequence[OrganizationId], organization: OrganizationId) -> list[OrganizationId]:
+    if organization == STATE:
+        canary, after_canary = _part(codes, CANARY_COUNTY)
+        return [*codes[:canary], *codes[after_canary:]]
+    first, after = _part(codes, organization)
+    return list(codes[first:after])
+
+
+def _part(codes: Sequence[OrganizationId], organization: OrganizationId) -> tuple[int, int]:
+    """Where the codes that begin as an organization's does begin, and where they end."""
     shared = organization[: _SHARED_DIGITS[level_of(organization)]]
-    return slice(bisect_left(codes, shared), bisect_left(codes, shared + _AFTER_DIGITS))
+    return bisect_left(codes, shared), bisect_left(codes, shared + _AFTER_DIGITS)

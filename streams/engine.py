@@ -129,7 +129,7 @@ def add_up(decision: Decision, chains: Mapping[SchoolCell, Chain]) -> list[Share
 
 @lru_cache(maxsize=32_768)  # more than there are schools
 def organizations_above(school: int) -> tuple[OrganizationId, ...]:
-    """The school and all above it: school, district, county, state."""
+    """The school and all above it: school, district, county, state; of a canary's, its county last."""
     return ancestry(school_code(school))
 
 

@@ -15,6 +15,7 @@ from msgspec import Meta, Raw, Struct
 
 from schemas.aggregates import CellField, Contribution, cell_field, contribution
 from schemas.assessments import Assessment, Registry
+from schemas.canary import names_canary
 from schemas.errors import InvalidInput, RefusedAssessment, UnknownAssessment
 from schemas.events import (
     ClaimScore,
@@ -25,7 +26,7 @@ from schemas.events import (
     microseconds,
     too_nested,
 )
-from schemas.identifiers import GRADES, Grade, StudentId
+from schemas.identifiers import GRADES, Grade, StudentId, is_canary
 from schemas.keys import Attribution
 from schemas.pseudonyms import Pseudonymizer
 from schemas.rejections import Reason
@@ -132,13 +133,15 @@ class _Resolved(Struct, frozen=True):
 
     assessment: Assessment
     unit_suffix: bytes
+    canary_suffix: bytes  # of the row that a student's canary exams have for themselves
     fields: tuple[CellField, ...]
     grade: Grade | None  # None when the test spans grades
     levels: int
     lowest: int
     highest: int
     exam_id: Callable[[str], bytes]  # of an opportunity
-    places: dict[str, tuple[int, SchoolCell]]  # by school; where the test spans grades, by school and grade
+    # By school; where the test spans grades, by school and grade. Last, the end of the unit's name.
+    places: dict[str, tuple[int, SchoolCell, bytes]]
     parts: dict[tuple[object, ...], Contribution]  # see ``_contribution``
 
 
@@ -214,17 +217,20 @@ class Reader:
                     Reason.WRONG_KEY,
                     "the record key is not the student's pseudonym; check the producer's secret",
                 )
-        unit = student + resolved.unit_suffix
         exam = resolved.exam_id(event.opportunity_id)
         status_us = microseconds(event.status_date)
         tested_school = event.tested_school
-        if tested_school is not None and not self._is_school(tested_school):
-            _check_digits("tested_school", tested_school)
+        if tested_school is not None:
+            if not self._is_school(tested_school):
+                _check_digits("tested_school", tested_school)
+            names_canary(event.school, tested_school)
         school = tested_school if self._by_tested_school and tested_school else event.school
         if event.status == "reset":
             if event.school is not None:
                 _check_digits("school", event.school)
             tombstone = pack_tombstone(TOMBSTONE, exam, status_us, event.sequence)
+            canary = names_canary(event.school, tested_school)
+            unit = student + (resolved.canary_suffix if canary else resolved.unit_suffix)
             return Incoming(record, unit, tombstone, None, resolved.fields)
         if school is None:
             raise _Refused(Reason.INVALID, f"a {event.status} exam needs a school")
@@ -233,11 +239,11 @@ class Reader:
             enrolled = event.enrolled_grade or event.grade
             grade = resolved.assessment.cell_grade(Grade(enrolled) if enrolled else None)
             at = school + grade
-        number, cell = resolved.places.get(at) or self._place(at, school, grade, resolved)
+        number, cell, suffix = resolved.places.get(at) or self._place(at, school, grade, resolved)
         completed_us = microseconds(event.completed) if event.completed is not None else status_us
         part = self._contribution(event, claims, resolved)
         live = pack_live(LIVE, exam, status_us, event.sequence, completed_us, number, part)
-        return Incoming(record, unit, live, (cell, part), resolved.fields)
+        return Incoming(record, student + suffix, live, (cell, part), resolved.fields)
 
     def _student_of_tombstone(self, record: Record, event: CountedFields) -> bytes:
         key = record.key or b""
@@ -258,6 +264,7 @@ class Reader:
         resolved = _Resolved(
             assessment,
             unit_suffix(year, test, grades[0]),
+            unit_suffix(year, test, grades[0], canary=True),
             tuple(cell_field(year, test, grade) for grade in GRADES),
             grades[0] if len(grades) == 1 else None,
             len(assessment.levels),
@@ -272,7 +279,9 @@ class Reader:
         self._resolved[event.assessment_id, event.school_year] = resolved
         return resolved
 
-    def _place(self, at: str, school: str, grade: Grade, resolved: _Resolved) -> tuple[int, SchoolCell]:
+    def _place(
+        self, at: str, school: str, grade: Grade, resolved: _Resolved
+    ) -> tuple[int, SchoolCell, bytes]:
         if not self._is_school(school):
             _check_digits("school", school)
             raise _Refused(
@@ -280,8 +289,9 @@ class Reader:
             )
         number = place(school, grade)
         cell = (school_number(number), resolved.fields[grade_number(number)])
-        resolved.places[at] = number, cell  # at most as many as there are schools and grades
-        return number, cell
+        suffix = resolved.canary_suffix if is_canary(school) else resolved.unit_suffix
+        found = resolved.places[at] = number, cell, suffix  # at most as many as there are schools and grades
+        return found
 
     def _contribution(self, event: CountedFields, claims: bytes, resolved: _Resolved) -> Contribution:
         score = event.scale_score

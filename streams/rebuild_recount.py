@@ -35,7 +35,8 @@ def suffixes_of(fields: Iterable[str], registry: Registry) -> dict[bytes, YearAn
             grades = registry.at(year, test, grade).grades
         except UnknownAssessment:
             continue
-        found[unit_suffix(year, test, grades[0])] = YearAndTest(year, test)
+        for canary in (False, True):
+            found[unit_suffix(year, test, grades[0], canary=canary)] = YearAndTest(year, test)
     return found
 
 

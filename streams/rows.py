@@ -63,12 +63,13 @@ def exam_ids(assessment_id: str) -> Callable[[str], bytes]:
     return exam_id
 
 
-def unit_suffix(school_year: int, test: str, grade: str) -> bytes:
-    """The 8 bytes that stand for test, year and first grade in a row's name.
+def unit_suffix(school_year: int, test: str, grade: str, *, canary: bool = False) -> bytes:
+    """The 8 bytes that stand for test, year and first grade in a row's name; a canary's exams have a row of their own.
 
     Two of one student's tests share them less often than once in 10^16 students, as with ``exam_id``.
     """
-    return blake2b(f"{school_year}:{test}:{grade}".encode(), digest_size=SUFFIX_BYTES).digest()
+    kind = "canary:" if canary else ""
+    return blake2b(f"{kind}{school_year}:{test}:{grade}".encode(), digest_size=SUFFIX_BYTES).digest()
 
 
 def place(school: str, grade: Grade) -> int:

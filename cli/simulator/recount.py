@@ -10,7 +10,8 @@ of every exam, and when asked counts them all again. The rules, in the order in 
 3. A student has one result for each assessment and year: of the exams that are not reset, the one with a countable
    score that was completed last; without any countable score, the one completed last. Of exams completed at the same
    moment the one with the highest version is taken. An exam without completion counts as completed at its status date.
-4. The result is counted at its school, the school's district, its county and the state.
+4. The result is counted at its school, the school's district, its county and the state; a canary's not for the state, and
+   the exams that name a canary's school are another student's than those that do not.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from msgspec import Struct, field
 from schemas.assessments import Assessment, Registry
 from schemas.errors import InvalidInput, UnknownAssessment
 from schemas.events import ExamResult
-from schemas.identifiers import Grade, OrganizationId, ancestry
+from schemas.identifiers import Grade, OrganizationId, ancestry, is_canary
 
 # The statuses whose score counts when there is one: all but invalidated and reset.
 _MAY_COUNT: Final = frozenset(
@@ -86,8 +87,8 @@ class Recount:
         self._registry = registry
         self._schools = frozenset(schools)
         self._attribution = attribution
-        # student -> (assessment id, opportunity id) -> newest version
-        self._exams: dict[str, dict[tuple[str, int, str], _Exam]] = {}
+        # (student, whether a canary's) -> (assessment id, opportunity id) -> newest version
+        self._exams: dict[tuple[str, bool], dict[tuple[str, int, str], _Exam]] = {}
         self._assessments: dict[tuple[str, int], Assessment] = {}
 
     def add(self, key: str, event: ExamResult) -> None:
@@ -100,7 +101,10 @@ class Recount:
         except _Refused as refusal:
             self.outcomes[f"rejected: {refusal}"] += 1
             return
-        exams = self._exams.setdefault(key, {})
+        canary = any(
+            is_canary(school) for school in (event.school, event.tested_school) if school is not None
+        )
+        exams = self._exams.setdefault((key, canary), {})
         # The year belongs to an exam's identity: an assessment id without one is another assessment in another year.
         name = (event.assessment_id, exam.assessment.school_year, event.opportunity_id)
         known = exams.get(name)
@@ -128,6 +132,8 @@ class Recount:
     def _read(self, event: ExamResult) -> _Exam:
         assessment = self._assessment(event)
         version = (event.status_date, event.sequence)
+        if event.school and event.tested_school and is_canary(event.school) != is_canary(event.tested_school):
+            raise _Refused("canary")
         if event.status == "reset":
             return _Exam(assessment, version, False, event.status_date, "", "", False, False, 0, 0, ())
         if event.student_id is None or event.school is None:

@@ -21,8 +21,9 @@ from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Final, NamedTuple
 
+from schemas.canary import names_canary
 from schemas.events import ExamResult
-from schemas.identifiers import StudentKey
+from schemas.identifiers import StudentKey, is_canary
 
 # Redis keeps a hash compactly while it has at most 128 fields: 10 million exams are 76 a bucket.
 _BUCKETS: Final = 131_072
@@ -88,8 +89,9 @@ class ExamClaim(NamedTuple):
 
 
 def exam_claim(event: ExamResult, student: StudentKey) -> ExamClaim:
-    """What an event claims."""
-    identity = f"{event.assessment_id}\0{event.opportunity_id}".encode()
+    """What an event claims. A canary's exam is another than the one of the same name that is none."""
+    canary = "\0canary" if names_canary(event.school, event.tested_school) else ""
+    identity = f"{event.assessment_id}\0{event.opportunity_id}{canary}".encode()
     return ExamClaim(
         blake2b(identity, digest_size=12).digest(),
         Holder(student, event.school_year),
@@ -121,7 +123,7 @@ def tombstones_after(
 
 
 def tombstone(event: ExamResult, holder: Holder, version: Version) -> ExamResult:
-    """The event that takes an exam away from a holder. The record key alone says whose it was."""
+    """The event that takes an exam away from a holder. The record key alone says whose it was, and a school that it was a canary's."""
     return ExamResult(
         assessment_id=event.assessment_id,
         opportunity_id=event.opportunity_id,
@@ -129,6 +131,7 @@ def tombstone(event: ExamResult, holder: Holder, version: Version) -> ExamResult
         status="reset",
         status_date=version.status_date,
         sequence=version.sequence,
+        school=event.school if event.school is not None and is_canary(event.school) else None,
     )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Flag, auto
 from typing import Final
 from uuid import uuid4
 
@@ -14,6 +15,9 @@ from msgspec.structs import replace
 from gateway.imports.documents import JSON, Document
 from gateway.imports.reading import Reading, Refusal
 from gateway.imports.records import ImportRecord, Outcome, Submission
+from schemas.access.roles import CANARY_ROLE, IMPORT_ROLE
+from schemas.canary import names_canary
+from schemas.errors import InvalidInput
 from schemas.events import ExamResult
 from schemas.imports import FieldError, ImportStatus
 from schemas.trt_xml import DEFAULT_LIMITS
@@ -34,6 +38,13 @@ _CLOCKS_DIFFER: Final = timedelta(days=1)
 _SHORTEST_MASKED: Final = 4
 
 
+class MayLoad(Flag):
+    """Whose results somebody may submit."""
+
+    REAL = auto()
+    CANARIES = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class Sender:
     """Who submits, under which batch name, and when."""
@@ -41,6 +52,7 @@ class Sender:
     creator: str
     batch: str | None
     now: datetime
+    may_load: MayLoad = MayLoad.REAL
 
 
 def needs_reading(earlier: ImportRecord | None) -> bool:
@@ -66,6 +78,16 @@ def judge(
         return Submission(record, Outcome.REJECTED)
     event = reading.event
     record = replace(record, warnings=reading.warnings)
+    try:
+        needed = MayLoad.CANARIES if names_canary(event.school, event.tested_school) else MayLoad.REAL
+    except InvalidInput as error:
+        fault = FieldError(_school_element(document), event.school or "", str(error))
+        record = replace(record, status=ImportStatus.BAD_DATA, errors=(fault,))
+        return Submission(record, Outcome.REJECTED)
+    if needed not in sender.may_load:
+        fault = _not_theirs(document, event, needed)
+        record = replace(record, status=ImportStatus.UNAUTHORIZED, errors=(fault,))
+        return Submission(record, Outcome.REJECTED)
     if event.status_date > sender.now + _CLOCKS_DIFFER:
         fault = _future(document, event)
         record = replace(record, status=ImportStatus.BAD_DATA, errors=(fault,))
@@ -116,9 +138,22 @@ def _future(document: Document, event: ExamResult) -> FieldError:
     )
 
 
+def _not_theirs(document: Document, event: ExamResult, needed: MayLoad) -> FieldError:
+    why = (
+        f"a canary's school; only the canary loads results there, with the role {CANARY_ROLE}"
+        if needed is MayLoad.CANARIES
+        else f"no canary's school, and this token loads canaries only; results of others take the role {IMPORT_ROLE} for the state"
+    )
+    return FieldError(_school_element(document), event.school or "", why)
+
+
+def _school_element(document: Document) -> str:
+    return "school" if document.content_type == JSON else "SchoolId"
+
+
 def _unknown_school(document: Document, event: ExamResult) -> FieldError:
     return FieldError(
-        "school" if document.content_type == JSON else "SchoolId",
+        _school_element(document),
         event.school or "",
         "the directory has no such school; the exam is parked until it does: load it with `scores entities load`",
     )

@@ -27,17 +27,18 @@ from gateway.imports.documents import (
     split_json,
     split_multipart,
 )
+from gateway.imports.judging import MayLoad
 from gateway.imports.problems import Problem
 from gateway.imports.records import IMPORTS_PATH, Submission, shown, summary, tally
 from gateway.imports.service import ImportService
 from gateway.imports.settings import ImportSettings
 from gateway.problems import RETRY_AFTER_SECONDS, problem, problem_response
 from gateway.tokens import Principal, TokenRefused
-from schemas.access.permissions import Permission
+from schemas.access.permissions import Permission, Rights
 from schemas.access.roles import IMPORT_ROLE
 from schemas.audit import AuditKind
 from schemas.errors import DependencyUnavailable, InvalidInput
-from schemas.identifiers import STATE
+from schemas.identifiers import CANARY_COUNTY, STATE
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class _Endpoint:
         self._room = BodyRoom(settings)
 
     async def submit(self, request: Request) -> Response:
-        caller = self._loader(request)
+        caller, may_load = self._loader(request)
         kind, boundary = _kind(request)
         batch = _batch(request)
         filename = clean_filename(request.query_params.get("filename"))
@@ -82,13 +83,13 @@ class _Endpoint:
         with self._room.reservation() as reservation:
             body = await self._room.read(request, reservation)
             documents, many = await asyncio.to_thread(_split, body, kind, boundary, filename, most)
-            submissions = await self._service.submit(documents, caller.subject, batch)
+            submissions = await self._service.submit(documents, caller.subject, batch, may_load=may_load)
         self._notes.read(request, caller, AuditKind.IMPORTED, report="individual", **_outcome(submissions))
         content = await asyncio.to_thread(_answer, submissions, many)
         return _json(content, HTTPStatus.ACCEPTED)
 
     async def find(self, request: Request) -> Response:
-        caller = self._loader(request)
+        caller, _ = self._loader(request)
         record = await self._service.find(request.path_params["import_id"], caller.subject)
         if record is None:
             raise Problem(
@@ -107,7 +108,7 @@ class _Endpoint:
         return _json(msgspec.json.encode(shown(record)), HTTPStatus.OK)
 
     async def batch(self, request: Request) -> Response:
-        caller = self._loader(request)
+        caller, _ = self._loader(request)
         batch = _batch(request)
         if batch is None:
             raise Problem(HTTPStatus.BAD_REQUEST, "Name a batch: GET /v1/exams/imports?batch=NAME.")
@@ -116,16 +117,25 @@ class _Endpoint:
             raise Problem(HTTPStatus.NOT_FOUND, "There is no such batch, or it is not yours.")
         return _json(msgspec.json.encode({"batch": batch, **summary(counts)}), HTTPStatus.OK)
 
-    def _loader(self, request: Request) -> Principal:
+    def _loader(self, request: Request) -> tuple[Principal, MayLoad]:
         caller = self._authenticate(request)
         if caller is None:
             raise TokenRefused("missing", "Send an access token: Authorization: Bearer TOKEN.")
-        if not caller.rights.covers(Permission.DATA_WRITE, STATE):
+        may_load = _may_load(caller.rights)
+        if not may_load:
             raise Problem(
                 HTTPStatus.FORBIDDEN,
                 f"This token may not load results; that takes the role {IMPORT_ROLE} for the state.",
             )
-        return caller
+        return caller, may_load
+
+
+def _may_load(rights: Rights) -> MayLoad:
+    may_load = MayLoad.REAL if rights.covers(Permission.DATA_WRITE, STATE) else MayLoad(0)
+    canary = (Permission.DATA_WRITE, Permission.OPERATIONS_CANARY)
+    if all(rights.covers(permission, CANARY_COUNTY) for permission in canary):
+        may_load |= MayLoad.CANARIES
+    return may_load
 
 
 def _answering(

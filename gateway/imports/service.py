@@ -28,7 +28,7 @@ from gateway.imports.histories import (
     tombstones_after,
     tombstones_before,
 )
-from gateway.imports.judging import Sender, judge, needs_reading, repeated
+from gateway.imports.judging import MayLoad, Sender, judge, needs_reading, repeated
 from gateway.imports.reading import Reading, Refusal
 from gateway.imports.records import IMPORTS_PATH, ImportRecord, Outcome, Submission, tally
 from gateway.imports.store import ImportStore
@@ -78,12 +78,17 @@ class ImportService:
         self._observe = observe
 
     async def submit(
-        self, documents: Sequence[Document], creator: str, batch: str | None = None
+        self,
+        documents: Sequence[Document],
+        creator: str,
+        batch: str | None = None,
+        *,
+        may_load: MayLoad = MayLoad.REAL,
     ) -> list[Submission]:
         """Import documents, and answer for each, in their order.
 
         1. Bytes that were accepted before are answered with their first import.
-        2. The others are read; what cannot be is refused, with its faults.
+        2. The others are read; what cannot be, or may not be loaded by this sender, is refused, with its faults.
         3. Exams of schools that the directory lacks are parked, in the rejected topic.
         4. Each event gets its sequence number and claims its exam.
         5. All are produced, tombstones for corrected students ahead of the states.
@@ -92,7 +97,7 @@ class ImportService:
         Raises:
             DependencyUnavailable: Kafka or Redis did not answer; nothing was recorded as accepted.
         """
-        sender = Sender(creator, batch, self._clock())
+        sender = Sender(creator, batch, self._clock(), may_load)
         digests = await asyncio.to_thread(lambda: [document.digest() for document in documents])
         unique = dict(zip(reversed(digests), reversed(documents), strict=True))  # the first of each
         earlier = dict(zip(unique, await self._store.earlier(list(unique)), strict=True))

@@ -13,8 +13,6 @@ import signal
 import socket
 import sys
 
-from prometheus_client import start_http_server
-
 from gateway.publisher.metrics import Metrics
 from gateway.publisher.publisher import Publisher
 from gateway.publisher.settings import Settings
@@ -25,6 +23,8 @@ from gateway.tables import Tables
 from schemas.assessments import load_registry
 from schemas.errors import InvalidInput, ScoreStreamError
 from schemas.logs import configure_logging
+from schemas.process.pages import serve_pages
+from schemas.process.pulse import Pulse
 
 logger = logging.getLogger("gateway.publisher")
 
@@ -33,15 +33,14 @@ def main() -> int:
     """Run a publisher; returns the exit status."""
     try:
         settings = Settings.from_env(os.environ)
+        metrics, pulse = Metrics(), Pulse()
+        serve_pages(settings.metrics_port, metrics.registry, pulse)
     except InvalidInput as error:
         print(error, file=sys.stderr)
         return 2
     configure_logging(settings.log_format)
-    metrics = Metrics()
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, registry=metrics.registry)
     try:
-        asyncio.run(_publish(settings, metrics))
+        asyncio.run(_publish(settings, metrics, pulse))
     except ScoreStreamError as error:
         logger.error("stopped: %s", error)
         return 1
@@ -49,7 +48,8 @@ def main() -> int:
     return 0
 
 
-async def _publish(settings: Settings, metrics: Metrics) -> None:
+async def _publish(settings: Settings, metrics: Metrics, pulse: Pulse) -> None:
+    pulse.beat_on(asyncio.get_running_loop())
     redis = connect(settings.redis_url, cluster=settings.redis_cluster)
     publisher = Publisher(
         Tables(redis, unlisted=settings.unlisted_release_state),

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from schemas.process.facts import tell_of_process
+
 
 class Metrics:
     """One publisher's metrics in their own registry."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        tell_of_process(self.registry)
         self.rounds = Counter("scores_publisher_rounds", "Rounds finished", registry=self.registry)
         self.last_round = Gauge(
             "scores_publisher_last_round_timestamp_seconds",

@@ -16,7 +16,7 @@ from gateway.publisher.totals import SchoolTotals
 from gateway.tables import Tables
 from schemas.aggregates import CellField
 from schemas.disclosure.held import held_of
-from schemas.identifiers import STATE, OrganizationId, OrganizationLevel, level_of
+from schemas.identifiers import STATE, OrganizationId, OrganizationLevel, is_canary, level_of
 from schemas.merged_cells import MergedCell, Serving
 from schemas.organization_list import OrganizationList
 from schemas.releases import Releases
@@ -53,10 +53,10 @@ class SchoolReader:
     # What ``Following`` tells.
 
     def changed(self, changes: Mapping[str, Sequence[str]]) -> None:
-        """Take note of cells of schools; of all above, the sums are made here."""
+        """Take note of cells of schools; of all above, the sums are made here. Of canaries nothing is published."""
         for name, fields in changes.items():
             organization = OrganizationId(name)
-            if level_of(organization) is OrganizationLevel.SCHOOL:
+            if level_of(organization) is OrganizationLevel.SCHOOL and not is_canary(organization):
                 self._cells.setdefault(organization, set()).update(map(CellField, fields))
 
     def changed_published(self, changes: Mapping[str, Sequence[str]]) -> None:

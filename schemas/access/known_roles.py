@@ -1,4 +1,4 @@
-"""The roles that need no configuration: those of the reporting warehouse, those of TOMS, and one of our own.
+"""The roles that need no configuration: those of the reporting warehouse, those of TOMS, and two of our own.
 
 A role's levels are where it may be granted; a role without an entry there, anywhere. A coordinator's role at the state
 is a mistake of whoever granted it, and opens nothing.
@@ -16,6 +16,7 @@ READER_ROLE: Final = "PII"
 MASKED_READER_ROLE: Final = "CUSTOM_AGGREGATE_REPORTER"
 IMPORT_ROLE: Final = "ASMTDATALOAD"
 RELEASE_ROLE: Final = "DevOps"
+CANARY_ROLE: Final = "CANARY"
 
 _SANDBOX: Final = frozenset(
     {
@@ -88,9 +89,20 @@ ROLE_PERMISSIONS: Final[Mapping[str, frozenset[Permission]]] = {
     **_WAREHOUSE,
     **{role: permissions for role, (permissions, _) in _TOMS.items()},
     "PRIVACY_OFFICER": frozenset({Permission.AUDIT_READ, Permission.TOKEN_REVOKE}),
+    # Of the canary's own results all that a reporting system can do with them; ``Roles`` lets it be granted nowhere else.
+    CANARY_ROLE: frozenset(
+        {
+            Permission.DATA_WRITE,
+            Permission.INDIVIDUAL_PII_READ,
+            Permission.CUSTOM_AGGREGATE_READ,
+            Permission.WEBHOOKS_MANAGE,
+            Permission.OPERATIONS_CANARY,
+        }
+    ),
 }
 
 ROLE_LEVELS: Final[Mapping[str, frozenset[OrganizationLevel]]] = {
     IMPORT_ROLE: frozenset({OrganizationLevel.STATE}),
+    CANARY_ROLE: frozenset({OrganizationLevel.COUNTY}),
     **{role: levels for role, (_, levels) in _TOMS.items()},
 }

@@ -22,7 +22,7 @@ from schemas.releases import ReleaseState
 
 
 class Permission(StrEnum):
-    """What a role allows, in the state's names; the last four are this service's own."""
+    """What a role allows, in the state's names; the last five are this service's own."""
 
     DATA_WRITE = "DATA_WRITE"
     INDIVIDUAL_PII_READ = "INDIVIDUAL_PII_READ"
@@ -40,6 +40,7 @@ class Permission(StrEnum):
     TOKEN_REVOKE = "TOKEN_REVOKE"
     OPERATIONS_READ = "OPERATIONS_READ"
     WEBHOOKS_MANAGE = "WEBHOOKS_MANAGE"
+    OPERATIONS_CANARY = "OPERATIONS_CANARY"
 
 
 GROUP_LEVEL: Final = frozenset(
@@ -127,7 +128,8 @@ class Rights:
     def covers(self, permission: Permission, organization: OrganizationId) -> bool:
         """Whether a permission holds at an organization.
 
-        A district's grant holds for the district and its schools: no other district, and neither county nor state.
+        A district's grant holds for the district and its schools: no other district, and neither county nor state. One for the
+        state does not reach the canary's county.
         """
         held = self.scopes.get(permission)
         return held is not None and any(above in held for above in ancestry(organization))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from schemas.access.known_roles import (
+    CANARY_ROLE,
     IMPORT_ROLE,
     MASKED_READER_ROLE,
     READER_ROLE,
@@ -15,10 +16,11 @@ from schemas.access.known_roles import (
     ROLE_PERMISSIONS,
 )
 from schemas.access.permissions import GROUP_LEVEL, Grant, GroupGrant, GroupKind, Permission, Rights
-from schemas.identifiers import OrganizationId, OrganizationLevel, level_of
+from schemas.identifiers import OrganizationId, OrganizationLevel, is_canary, level_of
 
 __all__ = [
     "BUILT_IN_ROLES",
+    "CANARY_ROLE",
     "IMPORT_ROLE",
     "MASKED_READER_ROLE",
     "READER_ROLE",
@@ -75,9 +77,15 @@ class Roles:
         )
 
     def may_be_granted(self, role: str, organization: OrganizationId) -> bool:
-        """Whether a role may be granted at an organization."""
+        """Whether a role may be granted at an organization. One that may send canaries, in the canary's county only."""
+        if self.is_canary(role) and not is_canary(organization):
+            return False
         levels = self.levels.get(role)
         return levels is None or level_of(organization) in levels
+
+    def is_canary(self, role: str) -> bool:
+        """Whether a role is one that may send canaries."""
+        return Permission.OPERATIONS_CANARY in self.permissions.get(role, ())
 
     def changed_since(self, earlier: Roles) -> tuple[str, ...]:
         """Which roles and groups are not as they were, one name each."""

@@ -16,7 +16,17 @@ from schemas.access.permissions import VisibilityClass
 from schemas.aggregates import CellField, cell_name
 from schemas.assessments import AssessmentLookup
 from schemas.errors import UnknownAssessment
-from schemas.identifiers import STATE, OrganizationId, OrganizationLevel, county_of, district_of, level_of
+from schemas.identifiers import (
+    CANARY_COUNTY,
+    STATE,
+    OrganizationId,
+    OrganizationLevel,
+    ancestry,
+    county_of,
+    district_of,
+    is_canary,
+    level_of,
+)
 from schemas.organization_list import OrganizationList
 from schemas.releases import Releases, ReleaseState, is_withheld_before_release
 
@@ -66,7 +76,7 @@ class Visibility:
         self._known = sorted(
             {key.district for key, _ in releases}.union(
                 organizations.below(STATE, OrganizationLevel.DISTRICT)
-            )
+            ).union(organizations.below(CANARY_COUNTY, OrganizationLevel.DISTRICT))
         )
         self._districts: dict[
             tuple[OrganizationId, VisibilityClass, int, str], tuple[Rows, frozenset[OrganizationId]]
@@ -119,8 +129,7 @@ class Visibility:
         return part
 
     def _below(self, organization: OrganizationId) -> list[OrganizationId]:
-        shared = "" if organization == STATE else organization[:2]
-        return [district for district in self._known if district.startswith(shared)]
+        return [district for district in self._known if organization in ancestry(district)]
 
     def _subject(self, field: CellField) -> str | _Withheld:
         found = self._subjects.get(field)
@@ -144,7 +153,7 @@ def affected(districts: Iterable[OrganizationId]) -> Callable[[OrganizationId], 
 
     def is_affected(organization: OrganizationId) -> bool:
         if organization == STATE:
-            return bool(named)
+            return not all(map(is_canary, named))
         if is_above_districts(organization):
             return organization in counties
         return district_of(organization) in named

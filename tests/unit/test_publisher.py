@@ -15,6 +15,7 @@ from gateway.publisher.metrics import Metrics
 from gateway.publisher.publisher import Publisher
 from schemas.aggregates import cell_field
 from schemas.assessments import load_registry
+from schemas.canary import canary_entries, canary_school, is_canary
 from schemas.errors import Fenced
 from schemas.identifiers import STATE, OrganizationId
 from schemas.keys import Generation
@@ -291,3 +292,17 @@ async def test_no_metric_tells_that_a_hidden_school_changed() -> None:
         score(tables, SECOND_SCHOOL, 9)
         await rounds(metrics)
         assert before == [one._value.get() for one in counted] + [metrics.write_seconds._sum.get()]
+
+
+async def test_canaries_are_never_published_however_many_there_are() -> None:
+    tables, published, metrics = FakeTables(), MemoryPublished(), Metrics()
+    for entry in canary_entries(1):
+        tables.entries[OrganizationId(entry.cds)] = entry
+    score(tables, canary_school(1), 40)
+    score(tables, SCHOOL, 30)
+    async with publishing(tables, published, metrics):
+        await until(lambda: published.students(STATE) == 30)
+        score(tables, canary_school(1), 15)
+        await rounds(metrics)
+    assert published.students(STATE) == published.students(SCHOOL) == 30
+    assert not any(is_canary(organization) for organization, _ in published.cells)
