@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 # Without compiled tests pytest rewrites every assertion anew at each start: 2 s become 5.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test fuzz soak chaos watch-chaos webhook-chaos disclosure check lock clean
+.PHONY: help setup demo test fuzz soak chaos watch-chaos webhook-chaos drills disclosure check lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ watch-chaos: setup ## clients watch while gateways, Redis and connections are ki
 
 webhook-chaos: setup ## 1,000 webhook endpoints, some dead or slow, while workers and Redis are killed, 5 minutes (ARGS="--minutes 1 --seed 7")
 	@exec $(BIN)/python -m tests.webhook_fleet $(ARGS)
+
+drills: setup ## operators' drills: each fault, the verdict on it, the alert, and how fast, 20 minutes (ARGS="--only worker_stopped --every 1")
+	@exec $(BIN)/python -m tests.drills $(ARGS)
 
 disclosure: setup ## attack the masked figures of 2,000 simulated seasons (ARGS="--seeds 200 --first 1")
 	@PYTHONPATH=tests exec $(BIN)/python -m disclosure_attack $(or $(ARGS),--seeds 2000)

@@ -15,6 +15,8 @@ from typing import Annotated, NoReturn
 import typer
 
 from cli.audit.commands import audit
+from cli.canary.commands import canary
+from cli.lag.commands import lag
 from cli.options import GatewayAddress, Json, KafkaAddress, RedisAddress
 from cli.rebuild.commands import rebuild
 from cli.rejected.commands import rejected
@@ -42,6 +44,8 @@ app.add_typer(rejected, name="rejected")
 app.add_typer(releases, name="releases")
 app.add_typer(rebuild, name="rebuild")
 app.add_typer(webhooks, name="webhooks")
+app.add_typer(lag, name="lag")
+app.add_typer(canary, name="canary")
 
 KafkaChoice = Annotated[
     str, typer.Option("--kafka", help="embedded, local (real Kafka from Maven) or HOST:PORT.")
@@ -373,6 +377,46 @@ def watch(
             as_json=as_json,
         )
     )
+
+
+@app.command()
+def plan(
+    students: Annotated[int, typer.Option(min=1, max=100_000_000, help="Tested in a school year.")],
+    viewers: Annotated[int, typer.Option(min=0, max=10_000_000, help="Open streams at the busiest moment.")],
+    events_per_second: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            max=10_000_000,
+            help="At the busiest moment; default: the state's, by the number of students.",
+        ),
+    ] = None,
+    years: Annotated[int, typer.Option(min=1, max=50, help="School years that are kept.")] = 1,
+    copies: Annotated[int, typer.Option(min=1, max=9, help="Of each record in Kafka.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Calculate partitions, processes, memory and disk of a deployment, from what was measured."""
+    from cli.plan.calculating import Demand
+    from cli.plan.showing import show_plan
+
+    demand = Demand(students, viewers, events_per_second, years, copies)
+    _run(lambda: show_plan(demand, as_json=as_json))
+
+
+@app.command()
+def status(
+    kafka: KafkaAddress = None,
+    redis: RedisAddress = None,
+    gateway: GatewayAddress = None,
+    as_json: Json = False,
+) -> None:
+    """Show how the service does: what runs, verdicts, positions, memory, connections, rejections, failing endpoints.
+
+    Exit status: 0 all right, 1 somebody must look, 2 it cannot be told.
+    """
+    from cli.status.showing import show_status
+
+    _run(lambda: show_status(kafka, redis, gateway, as_json=as_json))
 
 
 @app.command()

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
@@ -16,6 +17,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from cli.create_topics import require_topics
+from cli.private_file import private_output
 from cli.stack.embedded_kafka import EmbeddedKafka
 from cli.stack.local_kafka import LocalKafka
 from cli.stack.ports import chosen_port, free_port, is_free
@@ -25,13 +27,17 @@ from cli.state import Running, StateFolder
 from cli.supervisor import COMMANDS, Supervised, wait_until
 from cli.tokens import development_issuer
 from gateway.issuers import DEVELOPMENT_AUDIENCE, DEVELOPMENT_ISSUER
+from schemas.access.permissions import Grant
+from schemas.access.roles import CANARY_ROLE
 from schemas.errors import DependencyUnavailable
+from schemas.identifiers import CANARY_COUNTY
 from schemas.keys import GENERATION
 from schemas.topics import topics
 
 _USUAL_PORT = 8080
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 2.0
+_CANARY_LIFETIME = timedelta(days=30)  # the longest that the development issuer gives
 # Who tries it out wants to see the public view, and to see it move; a setting of their own counts before these.
 _TRYING_OUT = {
     "SCORES_PUBLIC_VIEW": "on",
@@ -87,6 +93,8 @@ class LocalStack:
         self.processes: list[Supervised] = []
         self._servers = contextlib.ExitStack()
         self._logs = self.state.path / "logs"
+        self._canary_token = self.state.path / "canary-token"
+        self._canary_port = 0  # for its webhooks
 
     def __enter__(self) -> Self:
         try:
@@ -118,6 +126,9 @@ class LocalStack:
             "SCORES_TOKEN_ISSUER": DEVELOPMENT_ISSUER,
             "SCORES_TOKEN_AUDIENCE": DEVELOPMENT_AUDIENCE,
             "SCORES_ENVIRONMENT": "development",
+            "SCORES_CANARY_GATEWAY": self.gateway_url,
+            "SCORES_CANARY_TOKEN_FILE": str(self._canary_token),
+            "SCORES_CANARY_WEBHOOK_PORT": str(self._canary_port),
             **{name: value for name, value in _TRYING_OUT.items() if name not in os.environ},
             # The embedded broker lets every fetch wait its full time, and a member that rejoins its session time (twice
             # that with static membership); a commit during that wait would make it rejoin once more.
@@ -153,6 +164,10 @@ class LocalStack:
         self._start_kafka()
         self._start_redis()
         self.gateway_url = f"http://127.0.0.1:{self._port()}"
+        self._canary_port = free_port()
+        with private_output(self._canary_token) as out:
+            grants = [Grant(CANARY_ROLE, CANARY_COUNTY)]
+            out.write(self.issuer.issue("canary", grants, _CANARY_LIFETIME).encode())
         for name, command in COMMANDS.items():
             self._tell(f"Starting {name}")
             process = Supervised(name, [*command[1:], *self._more_of(name)], self.environment, self._logs)

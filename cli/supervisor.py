@@ -18,6 +18,8 @@ COMMANDS: Final[Mapping[str, tuple[str, ...]]] = {
     "publisher": ("scores", "publisher"),
     "relay": ("scores", "relay"),
     "webhooks": ("scores", "webhooks", "run"),
+    "lag": ("scores", "lag", "run"),
+    "canary": ("scores", "canary", "run"),
 }
 
 _FIRST_PAUSE_SECONDS: Final = 0.5

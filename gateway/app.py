@@ -35,6 +35,8 @@ from gateway.imports.store import RedisImportStore
 from gateway.issuers import trusted_issuers
 from gateway.kafka import KafkaPublisher
 from gateway.metrics import Metrics
+from gateway.operations.reporting import Reporting
+from gateway.operations.routes import operations_routes
 from gateway.origins import cross_origin
 from gateway.page_files import page_routes
 from gateway.problems import problem_response
@@ -54,6 +56,7 @@ from gateway.tables import Tables
 from gateway.ticket_routes import ticket_routes
 from gateway.tickets import Tickets
 from gateway.tokens import Principal, TokenRefused, TokenVerifier
+from gateway.trace_wiring import gateway_tracing
 from gateway.webhooks.mounting import Webhooks
 from schemas.access.permissions import Forbidden
 from schemas.access.role_book import RoleBook
@@ -82,6 +85,7 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
     revocations = RevocationLog(redis, away_seconds=settings.revocations_away_seconds)
     credentials = Credentials(TokenVerifier(issuers, roles=lambda: roles.current), revocations)
     burst = best_burst(settings.io_uring)
+    tracing = gateway_tracing(settings.tracing)
     hub = Hub(
         tables,
         assessments or registry.at,
@@ -89,6 +93,7 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
         tick_seconds=settings.tick_seconds,
         progress_seconds=settings.progress_seconds,
         burst=burst,
+        tick_ended=tracing.tick_ended,
     )
     connections = Connections(settings.connections)
 
@@ -124,7 +129,7 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
     publisher = KafkaPublisher(settings.kafka, produce_seconds=settings.imports.produce_seconds)
     imports = ImportService(
         RedisImportStore(redis, settings.imports),
-        publisher,
+        tracing.publisher(publisher),
         Pseudonymizer(settings.student_key_secret.reveal()),
         DocumentReader(registry),
     )
@@ -135,6 +140,8 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
 
     public = PublicView(settings.public, assessments or registry.at)
     webhooks = Webhooks(settings.webhooks, redis, revocations.known, lambda: roles.current, notes.audit)
+
+    reporting = Reporting(redis, gateway)
 
     async def heard_revocations() -> None:
         await close_revoked(connections, revocations.known)
@@ -154,6 +161,7 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
                 ("reading the roles file", roles.run()),
                 ("reading the revocations", revocations.run(heard_revocations)),
                 ("looking at revoked webhooks", webhooks.run()),
+                ("telling the monitor", reporting.run()),
                 *(("fetching an issuer's keys", keys.run()) for keys in fetched_keys),
             )
         ]
@@ -165,8 +173,10 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
             for task in (gateway.following, *background):
                 task.cancel()
             await asyncio.wait({gateway.following, *background})
+            await reporting.withdraw()
             await keeping.stop()
             await asyncio.to_thread(publisher.close)
+            await asyncio.to_thread(tracing.stop)
             await redis.aclose()
             burst.close()
 
@@ -178,6 +188,7 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
             *revocation_routes(),
             *release_routes(ReleaseChanges(tables, publisher)),
             *closing_routes(redis, publisher, registry),
+            *operations_routes(redis, settings.runbooks),
             *webhooks.routes,
             *import_routes(imports, gateway.credentials.by_header, settings.imports, notes),
             *(public.routes() if settings.public.is_open else ()),
@@ -186,6 +197,7 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
         ],
         middleware=[
             Middleware(Edge, access_log=settings.access_log),
+            *tracing.middleware,
             *cross_origin(settings.allowed_origins),
         ],
         exception_handlers={

@@ -86,6 +86,7 @@ class Following:
         self.serving: Serving | None = None
         self.organizations: OrganizationList | None = None
         self.releases: Releases | None = None  # known whenever the state is LIVE
+        self.applied: dict[int, int] = {}  # next offset of each partition, as of its last reading
         self._published = published
         self._look = asyncio.Event()
         self._tables = tables
@@ -209,6 +210,8 @@ class Following:
 
     def _take_in(self, partition: int, read: Notices) -> None:
         exact = partition < len(self._incomplete)
+        if exact and read.next_offset is not None:
+            self.applied[partition] = read.next_offset
         if exact and read.incomplete:
             self._incomplete[partition] = True
             self._say_if_stale()  # before anything is told of it

@@ -35,7 +35,7 @@ from gateway.showing import Showing
 from gateway.snapshots import Snapshots
 from gateway.subscriber import Pumped, Subscriber
 from gateway.tables import Tables
-from gateway.ticking import Ticker
+from gateway.ticking import TickEnded, Ticker, nobody_told
 from gateway.wheel import Wheel, turns
 from schemas.access.visibility import Visibility
 from schemas.assessments import AssessmentLookup
@@ -57,6 +57,7 @@ class Hub:
         tick_seconds: float = 0.01,
         progress_seconds: float = 2.0,
         burst: Burst | None = None,
+        tick_ended: TickEnded = nobody_told,
     ) -> None:
         """``burst`` writes what a tick sends; without it each line is written to by itself."""
         self.wheel = Wheel()
@@ -82,6 +83,7 @@ class Hub:
             finished=self._ticked,
             vanished=lambda feed: self._reopening.send_again(feed.outlets.values()),
             burst=burst or Burst(),
+            ended=tick_ended,
             turn=lambda: self.wheel.now,
             progress_turns=self.progress_turns,
         )

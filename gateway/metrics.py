@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter as Counts
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
+
+from schemas.process.facts import tell_of_process
 
 
 class FramesSent(Collector):
@@ -68,6 +69,12 @@ class Metrics:
             buckets=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10),
             registry=self.registry,
         )
+        self.freshness_seconds = Histogram(
+            "scores_freshness_seconds",
+            "From a change in Redis, by Redis' clock, to its frames handed over to the subscribers, by ours",
+            buckets=(0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60),
+            registry=self.registry,
+        )
         self.denied = Counter(
             "scores_auth_denied", "Requests refused, by reason", ["reason"], registry=self.registry
         )
@@ -102,12 +109,4 @@ class Metrics:
             "Audit in the spool that Kafka has not acknowledged",
             registry=self.registry,
         )
-        build = Gauge("scores_build_info", "What is running", ["version"], registry=self.registry)
-        build.labels(_version()).set(1)
-
-
-def _version() -> str:
-    try:
-        return version("score-streaming")
-    except PackageNotFoundError:
-        return "unknown"
+        tell_of_process(self.registry)

@@ -11,6 +11,7 @@ import msgspec
 from gateway.access_openapi import ACCESS_STRUCTS, access_paths
 from gateway.closing_openapi import CLOSING_STRUCTS, closing_paths
 from gateway.openapi_parts import CDS, json_answer, query_parameter, shared_answers
+from gateway.operations.openapi import OPERATIONS_STRUCTS, operations_paths
 from gateway.public_openapi import public_paths
 from gateway.releases.openapi import DESCRIBED, release_paths
 from gateway.subscriptions import SubscriptionRequest
@@ -67,6 +68,7 @@ def document() -> dict[str, Any]:
         | _import_paths()
         | release_paths()
         | closing_paths()
+        | operations_paths()
         | webhook_paths()
         | public_paths()
         | _operation_paths(),
@@ -318,6 +320,7 @@ def _operation_paths() -> dict[str, Any]:
         "/metrics": ("metrics", "Prometheus metrics", {"text/plain": text}),
         "/openapi.json": ("openapi", "This document", status),
         "/": ("page", "The web page", {"text/html": text}),
+        "/ops": ("operationsPage", "The operators' page", {"text/html": text}),
     }
     return {
         path: {
@@ -346,6 +349,7 @@ def _schemas() -> dict[str, Any]:
             *DESCRIBED,
             *ACCESS_STRUCTS,
             *CLOSING_STRUCTS,
+            *OPERATIONS_STRUCTS,
             *WEBHOOK_STRUCTS,
         ),
         ref_template="#/components/schemas/{name}",
@@ -363,7 +367,7 @@ def _schemas() -> dict[str, Any]:
     }
     return {
         **webhook_schemas(),
-        **described,
+        **msgspec.json.decode(msgspec.json.encode(described)),  # defaults as JSON has them: no tuples
         "Organization": whole,
         "Put": _object(put),
         "Patch": _object(

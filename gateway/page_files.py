@@ -1,23 +1,38 @@
-"""The web page: a few files of this package, served as they are, under a policy that lets nothing else in."""
+"""The web pages: a few files of this package, served as they are, under a policy that lets nothing else in."""
 
 from __future__ import annotations
 
 from hashlib import sha256
 from importlib.resources import files
+from pathlib import PurePath
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+_PAGES: Final = {"index.html": "/", "ops.html": "/ops"}
+_FILES: Final = (
+    "app.js",
+    "charts.js",
+    "drawing.js",
+    "ops.js",
+    "parts.js",
+    "picker.js",
+    "readers.js",
+    "results.js",
+    "session.js",
+    "units.js",
+    "verdicts.js",
+    "ops.css",
+    "style.css",
+    "icon.svg",
+)
 _TYPES: Final = {
-    "index.html": "text/html; charset=utf-8",
-    "app.js": "text/javascript; charset=utf-8",
-    "drawing.js": "text/javascript; charset=utf-8",
-    "picker.js": "text/javascript; charset=utf-8",
-    "results.js": "text/javascript; charset=utf-8",
-    "style.css": "text/css; charset=utf-8",
-    "icon.svg": "image/svg+xml",
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
 }
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -26,12 +41,16 @@ _POLICY: Final = (
 
 
 def page_routes() -> list[Route]:
-    """``/`` and the files that it asks for."""
+    """``/``, ``/ops`` and the files that they ask for. They are for everybody; what they show takes a token."""
     folder = files("gateway").joinpath("page")
-    served = {name: _PageFile(folder.joinpath(name).read_bytes(), kind) for name, kind in _TYPES.items()}
+    addresses = _PAGES | {name: f"/page/{name}" for name in _FILES}
     return [
-        Route("/" if name == "index.html" else f"/page/{name}", file.answer, methods=["GET"])
-        for name, file in served.items()
+        Route(
+            address,
+            _PageFile(folder.joinpath(name).read_bytes(), _TYPES[PurePath(name).suffix]).answer,
+            methods=["GET"],
+        )
+        for name, address in addresses.items()
     ]
 
 

@@ -17,6 +17,7 @@ from gateway.stream import StreamLimits
 from gateway.subscriptions import SubscriptionLimits
 from gateway.webhooks.settings import WebhookSettings
 from schemas.environment import Environment, SharedSettings
+from schemas.tracing import TracingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Settings(SharedSettings):
     access_log: bool
     public: PublicSettings
     webhooks: WebhookSettings
+    tracing: TracingSettings
+    runbooks: str = ""  # where operators read on; empty: nowhere but in docs/
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str]) -> Settings:
@@ -92,9 +95,23 @@ class Settings(SharedSettings):
             access_log=env.choice("SCORES_ACCESS_LOG", "no", ("no", "yes")) == "yes",
             public=PublicSettings.read(env),
             webhooks=WebhookSettings.read(env),
+            tracing=TracingSettings.read(env),
+            runbooks=_runbooks(env),
         )
         env.check()
         return settings
+
+
+def _runbooks(env: Environment) -> str:
+    address = env.text("SCORES_RUNBOOKS_URL", "-")
+    if address == "-":
+        return ""
+    # It becomes a link on a page: whatever else a browser takes for an address must not get there.
+    if not address.startswith(("https://", "http://")) or "#" in address:
+        env.refuse(
+            f"SCORES_RUNBOOKS_URL is '{address[:200]}'; expected the http or https address of a page, without #"
+        )
+    return address
 
 
 def _file(name: str) -> Path | None:

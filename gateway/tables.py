@@ -80,6 +80,7 @@ class Notices(NamedTuple):
     packed: list[bytes]
     more: bool  # there may be more right now
     incomplete: bool  # the partition's tables are still being built from the log
+    next_offset: int | None = None  # of the log, after the last batch that was applied
 
 
 class Tables:
@@ -224,4 +225,5 @@ def _notices(reply: Any) -> Notices:
             next_offset=int(next_offset) if next_offset else None,
             catch_up=int(catch_up) if catch_up else None,
         ),
+        next_offset=int(next_offset) if next_offset else None,
     )

@@ -40,6 +40,14 @@ _LONGEST_PAUSE_SECONDS: Final = 0.25  # beyond that a screen no longer looks liv
 
 Names = dict[OrganizationId, set[CellField]]
 
+# Of a tick that streams were written to: next offsets by partition as they were read with the notices, seconds since the first
+# of its changes was noticed, organizations that changed, and frames.
+TickEnded = Callable[[Mapping[int, int], float, int, int], None]
+
+
+def nobody_told(applied: Mapping[int, int], seconds: float, organizations: int, frames: int) -> None:
+    """The ``TickEnded`` of a gateway that makes no traces."""
+
 
 class _Read(NamedTuple):
     """What one tick read."""
@@ -66,6 +74,7 @@ class Ticker:
         burst: Burst,
         turn: Callable[[], int],
         progress_turns: int,
+        ended: TickEnded,
     ) -> None:
         """``turn`` is the wheel's, and ``progress_turns`` how many of them a stream goes without hearing of the progress.
 
@@ -85,6 +94,7 @@ class Ticker:
         self._burst = burst
         self._turn = turn
         self._progress_turns = progress_turns
+        self._ended = ended
         self._dirty: Names = {}
         self._dirty_published: Names = {}
         self._dirty_since = 0.0
@@ -192,6 +202,14 @@ class Ticker:
             self._take_in(read, published)
             written = await write_each(self._touched, self._burst, self._take)
             self._metrics.frames.count("patch", written)
+            if written:
+                self._observe_age(read)
+                self._ended(
+                    self._following.applied,
+                    time.monotonic() - since,
+                    len(read.exact) + len(read.published),
+                    written,
+                )
             if epoch == self._epoch:
                 became_stale = self._following.stale() and not told.stale
                 if not became_stale:  # else that was said meanwhile
@@ -221,6 +239,14 @@ class Ticker:
             held = await self._tables.read_published_cells(wanted)
             found.published.extend(zip(published, held, strict=True))
         return found
+
+    def _observe_age(self, read: _Read) -> None:
+        """How old is now what was told; of an organization's cells the oldest change, since a screen shows them together."""
+        now_ms = time.time() * 1000
+        for _, cells in read.exact:
+            if cells:
+                oldest_ms = min(cell.changed_ms for cell in cells.values())
+                self._metrics.freshness_seconds.observe(max(0.0, now_ms - oldest_ms) / 1000)
 
     def _take_in(self, read: _Read, published: Names) -> None:
         """Bring the feeds up to date, all at once, and note who is to be told what."""

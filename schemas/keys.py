@@ -36,6 +36,7 @@ and beside the partitions:
     {relay}:lease             string  epoch of the relay that works; expires
     {relay}:epoch             string  the latest epoch
     {relay}:generation        string  the generation of which Kafka has every cell
+    {operations}:...          how the service is doing; see schemas.operations
     scores:imports:...        see gateway.imports
     scores:audit:heads        hash    <chain> -> its newest entry's number and hash (JSON), each minute
 """

@@ -11,15 +11,18 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import faust
 import uvloop
-from prometheus_client import start_http_server
 
 from schemas.errors import InvalidInput, ScoreStreamError
 from schemas.logs import configure_logging
+from schemas.process.pages import serve_pages
+from schemas.process.pulse import Pulse
 from streams.accidents import Accidents
-from streams.app import create_app
+from streams.app import Traced, create_app
 from streams.connection import check_store
 from streams.log import describe_log
 from streams.metrics import Metrics
@@ -54,7 +57,8 @@ def main() -> int:
         settings = Settings.from_env(os.environ)
         configure_logging(settings.log_format)
         logging.getLogger("aiokafka").setLevel(logging.WARNING)
-        metrics = Metrics()
+        metrics, pulse = Metrics(), Pulse()
+        serve_pages(settings.metrics_port, metrics.registry, pulse)
         log = describe_log(settings.kafka, settings.dependency_budget_seconds)
         asyncio.run(
             check_store(
@@ -68,15 +72,15 @@ def main() -> int:
         print(error, file=sys.stderr)
         return 2
     except ScoreStreamError as error:
-        print(error, file=sys.stderr)
+        logger.error("stopped: %s", error)
         return 1
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, registry=metrics.registry)
-    app = create_app(settings, metrics, log=log)
+    traced, stop_tracing = _traced(settings)
+    app = create_app(settings, metrics, log=log, traced=traced)
     # The default collects after every 700 new objects, and a batch makes tens of thousands that all live as long.
     gc.freeze()
     gc.set_threshold(100_000, 50, 100)
     worker = _Process(app, loglevel="INFO", override_logging=False, quiet=True, redirect_stdouts=False)
+    worker.spinner = None  # moves a terminal's cursor, and so puts its codes into a container's log
     # Faust's consumer runs a loop in a thread of its own; the policy is what reaches that one, too.
     asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     # Two loops share the interpreter: by default one may hold it for 5 ms while the other has a batch to send.
@@ -84,11 +88,24 @@ def main() -> int:
     loop = asyncio.new_event_loop()
     asyncio.set_event_loop(loop)
     worker.loop = loop
+    pulse.beat_on(loop)
     try:
         worker.execute_from_commandline()
     except SystemExit as stop:
         return int(stop.code or 0)
+    finally:
+        stop_tracing()
     return 0
+
+
+def _traced(settings: Settings) -> tuple[Traced, Callable[[], None]]:
+    """What goes around the applying of a batch where traces are wanted, and what ends them."""
+    if not settings.tracing.on:
+        return nullcontext, lambda: None
+    from streams.tracing import BatchSpans  # costs a third of a second, which most do not need
+
+    spans = BatchSpans(settings.tracing, settings.group)
+    return spans.of, spans.stop
 
 
 if __name__ == "__main__":

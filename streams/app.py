@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,15 @@ _COMMIT_LIMIT_SECONDS = 2.0
 # Batches between fetching and applying, each of up to 5,000 records. Faust's default of 4,096 would hold a season.
 _BATCHES_WAITING = 4
 
+Traced = Callable[[Batch], contextlib.AbstractContextManager[object]]
 
-def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
+
+def create_app(
+    settings: Settings, metrics: Metrics, *, log: Log, traced: Traced = contextlib.nullcontext
+) -> faust.App:
     """A Faust app that keeps the aggregates; run it with ``faust.Worker``.
 
-    ``log`` says what stands behind the topics; see ``streams.log.describe_log``.
+    ``log`` says what stands behind the topics; see ``streams.log.describe_log``. ``traced`` goes around each batch.
     """
     app = faust.App(
         settings.group,
@@ -162,7 +166,7 @@ def create_app(settings: Settings, metrics: Metrics, *, log: Log) -> faust.App:
     async def apply(batch: Batch) -> None:
         if not fetcher.is_current(batch):
             return
-        with accidents.named():
+        with accidents.named(), traced(batch):
             seek_to = await worker.apply(batch)
         if seek_to is not None:
             await _consumer(app).seek_back(TP(batch.topic, batch.partition), seek_to)

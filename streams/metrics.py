@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from schemas.process.facts import tell_of_process
 from schemas.rejections import Reason
 
 
@@ -12,12 +13,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.started = Gauge(
-            "scores_started_timestamp_seconds",
-            "When this process started; changes often when a supervisor restarts it in a loop",
-            registry=self.registry,
-        )
-        self.started.set_to_current_time()
+        tell_of_process(self.registry)
         self.events = Counter(
             "scores_events", "Events by what became of them", ["outcome"], registry=self.registry
         )

@@ -9,6 +9,7 @@ from typing import cast
 
 from schemas.environment import Environment, SharedSettings
 from schemas.keys import Attribution
+from schemas.tracing import TracingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Settings(SharedSettings):
     dependency_budget_seconds: float
     stall_seconds: float
     metrics_port: int
+    tracing: TracingSettings
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str]) -> Settings:
@@ -50,6 +52,7 @@ class Settings(SharedSettings):
             dependency_budget_seconds=env.seconds("SCORES_DEPENDENCY_BUDGET_SECONDS", 60.0, low=1, high=3600),
             stall_seconds=env.seconds("SCORES_STALL_SECONDS", 60.0, low=1, high=3600),
             metrics_port=env.integer("SCORES_STREAMS_METRICS_PORT", 0, low=0, high=65535),
+            tracing=TracingSettings.read(env),
         )
         env.check()
         return settings

@@ -62,6 +62,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.got: list[Delivery] = []
+        self.traces: list[str] = []  # as the attempts name them, where they are traced
         self.status = 204
         receiver = self
 
@@ -71,6 +72,7 @@ class Receiver:
             def do_POST(self) -> None:
                 content = self.rfile.read(int(self.headers["content-length"]))
                 body = json.loads(content)
+                receiver.traces += self.headers.get_all("traceparent", [])
                 token = body["data"].get("confirmation")
                 if token is None and receiver.status < 300:
                     receiver.got.append(Delivery(self.path, self.headers["webhook-id"], body))

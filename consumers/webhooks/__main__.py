@@ -14,13 +14,14 @@ import signal
 import socket
 import ssl
 import sys
-from importlib.metadata import version
+from collections.abc import Callable
 
 import uvloop
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from consumers.webhooks.answers import Limits
 from consumers.webhooks.attempt_headers import Signer
+from consumers.webhooks.attempting import Sends
 from consumers.webhooks.connection import connect
 from consumers.webhooks.delivery_metrics import DeliveryMetrics
 from consumers.webhooks.metrics import WorkerMetrics
@@ -32,6 +33,9 @@ from schemas.access.role_book import RoleBook
 from schemas.assessments import load_registry
 from schemas.errors import InvalidInput, ScoreStreamError
 from schemas.logs import configure_logging
+from schemas.process.facts import running_version, tell_of_process
+from schemas.process.pages import serve_pages
+from schemas.process.pulse import Pulse
 
 logger = logging.getLogger("consumers.webhooks")
 
@@ -43,15 +47,15 @@ def main() -> int:
         roles = RoleBook(settings.roles_file)
         roles.load()
         tls = tls_context(None if settings.authorities is None else str(settings.authorities))
+        registry, pulse = CollectorRegistry(), Pulse()
+        tell_of_process(registry)
+        serve_pages(settings.metrics_port, registry, pulse)
     except InvalidInput as error:
         print(error, file=sys.stderr)
         return 2
     configure_logging(settings.log_format)
-    registry = CollectorRegistry()
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, registry=registry)
     try:
-        uvloop.run(_run(settings, roles, registry, tls))
+        uvloop.run(_run(settings, roles, registry, tls, pulse))
     except ScoreStreamError as error:
         logger.error("stopped: %s", error)
         return 1
@@ -59,7 +63,10 @@ def main() -> int:
     return 0
 
 
-async def _run(settings: Settings, roles: RoleBook, registry: CollectorRegistry, tls: ssl.SSLContext) -> None:
+async def _run(
+    settings: Settings, roles: RoleBook, registry: CollectorRegistry, tls: ssl.SSLContext, pulse: Pulse
+) -> None:
+    pulse.beat_on(asyncio.get_running_loop())
     box = settings.deployment.box()
     assert box is not None
     redis = connect(settings.redis_url, cluster=settings.redis_cluster)
@@ -69,12 +76,13 @@ async def _run(settings: Settings, roles: RoleBook, registry: CollectorRegistry,
         tls=tls,
         limits=Limits(seconds=settings.delivery.attempt_seconds),
     )
+    sends, stop_tracing = _traced(sender, settings)
     worker = Worker(
         settings,
         redis,
         f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
-        sender,
-        Signer(box, version("score-streaming")),
+        sends,
+        Signer(box, running_version()),
         roles,
         load_registry(),
         WorkerMetrics(registry),
@@ -93,6 +101,18 @@ async def _run(settings: Settings, roles: RoleBook, registry: CollectorRegistry,
         await sender.close()
         lookup.close()
         await redis.aclose()
+        await asyncio.to_thread(stop_tracing)
+
+
+def _traced(sender: Sender, settings: Settings) -> tuple[Sends, Callable[[], None]]:
+    """The sender, in spans where traces are wanted, and what ends them."""
+    if not settings.tracing.on:
+        return sender, lambda: None
+    from consumers.webhooks.tracing import TracedSender  # costs a third of a second, which most do not need
+    from schemas.process.spans import Spans
+
+    spans = Spans(settings.tracing, "scores-webhooks")
+    return TracedSender(sender, spans), spans.stop
 
 
 if __name__ == "__main__":

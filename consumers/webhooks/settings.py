@@ -11,6 +11,7 @@ from typing import Final
 
 from consumers.webhooks.delivery_settings import DeliverySettings
 from schemas.environment import Environment, SharedSettings
+from schemas.tracing import TracingSettings
 from schemas.webhooks.deployment import WebhookDeployment
 
 _URL: Final = re.compile(r"https?://[^\s?#]+")
@@ -29,6 +30,7 @@ class Settings(SharedSettings):
     authorities: Path | None
     refused_networks: tuple[IPv4Network | IPv6Network, ...]
     metrics_port: int
+    tracing: TracingSettings
 
     @classmethod
     def from_env(cls, variables: Mapping[str, str]) -> Settings:
@@ -54,6 +56,7 @@ class Settings(SharedSettings):
             authorities=_file(env.text("SCORES_WEBHOOKS_CA_FILE", "-")),
             refused_networks=tuple(_networks(env)),
             metrics_port=env.integer("SCORES_WEBHOOKS_METRICS_PORT", 0, low=0, high=65535),
+            tracing=TracingSettings.read(env),
         )
         if settings.deployment.key is None:
             env.refuse("SCORES_WEBHOOK_KEY is not set; the worker opens the endpoints' secrets with it")

@@ -14,6 +14,7 @@ from random import Random
 from typing import Final
 
 from consumers.webhooks.attempt_headers import Signer
+from consumers.webhooks.attempting import Sends
 from consumers.webhooks.cells import CellReader
 from consumers.webhooks.connection import REDIS_AWAY, RedisClient, passes_by
 from consumers.webhooks.delivering import Delivery
@@ -26,7 +27,6 @@ from consumers.webhooks.reign import Reign, Throne
 from consumers.webhooks.rendering import Rendering
 from consumers.webhooks.ripening import Ripening
 from consumers.webhooks.rules import Rules
-from consumers.webhooks.sending import Sender
 from consumers.webhooks.settings import Settings
 from consumers.webhooks.store import Store
 from consumers.webhooks.tidying import Tidying
@@ -56,7 +56,7 @@ class Worker:
         settings: Settings,
         redis: RedisClient,
         holder: str,
-        sender: Sender,
+        sender: Sends,
         signer: Signer,
         roles: RoleBook,
         registry: Registry,

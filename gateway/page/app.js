@@ -3,6 +3,7 @@
 import { Card, HELD_BACK, TestTable, heldBack, make, number, score, time } from "./drawing.js";
 import { Picker } from "./picker.js";
 import { Results, gradeName } from "./results.js";
+import { keepToken, takeToken, why } from "./session.js";
 
 const SILENCE_MS = 20_000; // progress comes every few seconds; after so long without, the figures stand still
 const SPOKEN_EVERY_MS = 5_000; // a screen reader must be able to finish a sentence
@@ -50,29 +51,19 @@ async function start() {
   await (token ? signIn(token) : open());
 }
 
-// The token is in the fragment, which no server ever sees, and leaves the address bar at once.
-function takeToken() {
-  const fragment = new URLSearchParams(location.hash.slice(1));
-  const token = fragment.get("token");
-  if (!token) return undefined;
-  fragment.delete("token");
-  history.replaceState(null, "", location.pathname + location.search + (fragment.size ? `#${fragment}` : ""));
-  return token;
-}
-
 async function signIn(token) {
-  const answer = await fetch("/v1/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } }).catch(() => undefined);
-  if (answer?.ok) {
-    at("token").value = "";
-    await open();
-  } else {
-    askForToken(answer ? (await answer.json().catch(() => ({}))).detail : "The gateway does not answer.");
+  const refused = await keepToken(token);
+  if (refused) {
+    askForToken(refused);
+    return;
   }
+  at("token").value = "";
+  await open();
 }
 
-function askForToken(why) {
+function askForToken(reason) {
   page.source?.close();
-  if (why) at("signin-why").textContent = `${why} Open the link that you were given, or paste a new token here.`;
+  if (reason) at("signin-why").textContent = `${reason} Open the link that you were given, or paste a new token here.`;
   at("signin").hidden = false;
   at("results").hidden = true;
   setState("signed-out");
@@ -170,7 +161,7 @@ function follow() {
     // The browser has given up: refused, or a proxy answered in the gateway's place.
     const answer = await fetch("/v1/session").catch(() => undefined);
     if (page.source !== source) return;
-    if (answer?.status === 401) askForToken((await answer.json().catch(() => ({}))).detail);
+    if (answer?.status === 401) askForToken(await why(answer));
     else {
       setState("reconnecting");
       setTimeout(() => page.source === source && follow(), 3_000 + 4_000 * Math.random());

@@ -12,11 +12,11 @@ import os
 import signal
 import sys
 
-from prometheus_client import start_http_server
-
 from schemas.assessments import load_registry
 from schemas.errors import Fenced, InvalidInput, ScoreStreamError
 from schemas.logs import configure_logging
+from schemas.process.pages import serve_pages
+from schemas.process.pulse import Pulse
 from streams.accidents import Accidents
 from streams.connection import RedisClient, connect
 from streams.relay.lease import Lease
@@ -33,15 +33,14 @@ def main() -> int:
     """Run a relay; returns the exit status."""
     try:
         settings = Settings.from_env(os.environ)
+        metrics, pulse = Metrics(), Pulse()
+        serve_pages(settings.metrics_port, metrics.registry, pulse)
     except InvalidInput as error:
         print(error, file=sys.stderr)
         return 2
     configure_logging(settings.log_format)
-    metrics = Metrics()
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, registry=metrics.registry)
     try:
-        asyncio.run(_until_stopped(settings, metrics))
+        asyncio.run(_until_stopped(settings, metrics, pulse))
     except ScoreStreamError as error:
         logger.error("stopped: %s", error)
         return 1
@@ -49,7 +48,8 @@ def main() -> int:
     return 0
 
 
-async def _until_stopped(settings: Settings, metrics: Metrics) -> None:
+async def _until_stopped(settings: Settings, metrics: Metrics, pulse: Pulse) -> None:
+    pulse.beat_on(asyncio.get_running_loop())
     relaying = asyncio.create_task(_relay(settings, metrics), name="the relay")
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, relaying.cancel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from schemas.process.facts import tell_of_process
 from schemas.topics import AGGREGATE_CHANGES, PUBLISHED_CHANGES, RESULT_CHANGES
 
 
@@ -12,6 +13,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        tell_of_process(self.registry)
         self.accidents = Counter(
             "scores_relay_accidents",
             "What befell Redis or Kafka, by kind (streams.accidents)",

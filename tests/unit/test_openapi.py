@@ -11,6 +11,8 @@ from fake_imports import MemoryPublisher
 
 from gateway.health import health_routes
 from gateway.openapi import document
+from gateway.operations.routes import operations_routes
+from gateway.page_files import page_routes
 from gateway.public_routes import PublicView
 from gateway.public_settings import PublicSettings
 from gateway.releases.changing import ReleaseChanges
@@ -80,6 +82,8 @@ def test_every_route_is_described() -> None:
             *health_routes(),
             *release_routes(changes),
             *public.routes(),
+            *operations_routes(None),  # type: ignore[arg-type]  # nothing is asked
+            *(route for route in page_routes() if not route.path.startswith("/page/")),
         )
         for method in (route.methods or set()) - {"HEAD"}
     }

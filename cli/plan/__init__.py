@@ -1,0 +1,1 @@
+"""``scores plan``: how many partitions, processes and bytes a deployment needs, calculated from what was measured."""

@@ -1,0 +1,1 @@
+"""``scores status``: how the service is doing, on one screen."""
