@@ -48,6 +48,7 @@ def group(
         lag_seconds=lag_seconds,
         partitions=tuple(told),
         partition_count=partitions,
+        verdicts={"ok": partitions} if verdict is Verdict.OK else {"ok": partitions - 1, verdict.value: 1},
         position_records=960_000,
         end_records=960_000,
     )

@@ -24,7 +24,7 @@ from schemas.aggregates import Cell, CellField, Contribution
 from schemas.assessments import Registry
 from schemas.changes import decode_changes
 from schemas.errors import AggregateUnderflow, RebuildStopped
-from schemas.identifiers import STATE, OrganizationId, ancestry
+from schemas.identifiers import CANARY_COUNTY, STATE, OrganizationId, ancestry
 from schemas.keys import EXAM_BUCKETS, ORGANIZATIONS, Generation, PartitionKeys
 from schemas.shares import stored_cell
 from streams.connection import RedisClient
@@ -161,8 +161,9 @@ class PartitionReader:
         return recount
 
     def suffixes(self, *cells: Iterable[CellKey]) -> Suffixes:
-        """The tests of the state's cells, by the ends of their units' names."""
-        return suffixes_of({field for some in cells for cds, field in some if cds == STATE}, self._registry)
+        """The tests of the state's and the canaries' cells, by the ends of their units' names."""
+        tops = (STATE, CANARY_COUNTY)
+        return suffixes_of({field for some in cells for cds, field in some if cds in tops}, self._registry)
 
     def differences(
         self, expected: Mapping[CellKey, Cell], found: Mapping[CellKey, Cell]

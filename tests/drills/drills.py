@@ -37,7 +37,7 @@ class Drill:
         within: seconds in which the verdict has to be there, for a monitor that looks so often.
         also: others that may have an alarming verdict meanwhile, and say nothing false.
         happened: what has to be seen at least once, or the drill has shown nothing.
-        to_itself: how long it is watched when nobody may be judged, in samples.
+        samples: of the monitor, for which it is watched when nobody may be judged.
     """
 
     name: str

@@ -45,7 +45,7 @@ ORGANIZATIONS: list[dict[str, Any]] = [
 ]
 
 
-def wait_until(condition: Callable[[], Any], *, seconds: float = 10.0, what: str = "the condition") -> Any:
+def wait_until(condition: Callable[[], Any], *, seconds: float = 30.0, what: str = "the condition") -> Any:
     """What ``condition`` returns as soon as it is true; fails after ``seconds``."""
     deadline = time.monotonic() + seconds
     while True:

@@ -29,7 +29,8 @@ PARTITIONS = 2
 TOLERATED_SECONDS = 1.0
 TOLERATED_SHARE = 0.05
 BURST = 500
-BETWEEN_SAMPLES_SECONDS = 0.1  # a monitor leaves seconds; without any pause it would take the worker's processor
+# A monitor leaves seconds; without any pause it would take the worker's processor.
+BETWEEN_SAMPLES_SECONDS = 0.1
 
 
 class Clocked:

@@ -25,6 +25,7 @@ from cli.stack.redis_server import EmbeddedRedis
 from cli.verify import compare
 from schemas.aggregates import CellField, contribution, levels_code
 from schemas.assessments import load_registry
+from schemas.canary import canary_school
 from schemas.events import ExamResult, OrganizationEntry, decode_exam_result, encode_event
 from schemas.identifiers import STATE, Grade, PartitionId, StudentId
 from schemas.keys import GENERATION, Generation, PartitionKeys, how_made
@@ -146,6 +147,19 @@ def test_results_that_were_parked_count_in_the_rebuilt_tables_and_are_not_reject
         assert summary["results"] == summary["results_before"] + 7
         assert len(list(read_topic(stack.kafka, REJECTED))) == 10
         stack.assert_exact()
+
+
+def test_canaries_results_are_rebuilt_and_counted_again_like_any_others(stack: RebuildStack) -> None:
+    """They count in no cell of the state, whose cells name the tests that there are."""
+    with stack.worker():
+        stack.season(results=200)
+        load_school(stack, canary_school(1))
+        produce_results(stack, canary_school(1), count=5)
+        stack.wait_until_applied()
+        for arguments in (("--attribution", "tested"), ()):
+            summary = stack.rebuild(*arguments)
+            assert (summary["equal"], summary["serves"]) == (True, True)
+        stack.assert_exact("tested")
 
 
 def test_results_that_only_the_new_rule_rejects_are_parked_before_its_tables_serve(
