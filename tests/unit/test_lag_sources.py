@@ -202,6 +202,17 @@ def test_relay_is_behind_since_the_oldest_change_that_kafka_does_not_have() -> N
     assert found[PUBLISHED_CHANGES].lag_seconds == 0.0
 
 
+def test_relay_that_gets_through_a_queue_of_results_moves() -> None:
+    """Of results nobody notes up to where they are in Kafka: those that are, are gone from the queue."""
+    drained = [
+        relayed(positions(Partition(tables(), ALL_READ, Unrelayed(None, first_ms, 40))))[
+            RESULT_CHANGES
+        ].position
+        for first_ms in (NOW - 9_000, NOW - 4_000)
+    ]
+    assert drained == [NOW - 9_000, NOW - 4_000]
+
+
 def test_relay_that_takes_over_rebuilt_tables_is_late_only_since_they_serve() -> None:
     """All that the rebuild filled in was changed before; Kafka has it from the tables that served then."""
     filled = Unrelayed(None, NOW - 3_600_000, 1_000)

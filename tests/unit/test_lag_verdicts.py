@@ -104,6 +104,17 @@ TABLE: Final[dict[str, tuple[list[Reading], Verdict]]] = {
         window(12, **{**BEHIND, "lag_records": rising(8_000, 1), "lag_seconds": falling(90, 1)}),
         Verdict.OK,
     ),
+    "a_burst_after_a_pause_is_being_read": (
+        # Nothing waited in the first five samples, so the later half of the window is worse than the earlier one.
+        window(
+            12,
+            position=lambda number: 1_000 if number < 5 else 1_000 + (number - 5) * 100,
+            end=lambda number: 1_000 if number < 5 else 9_000,
+            lag_records=lambda number: 0 if number < 5 else 8_000 - (number - 5) * 100,
+            lag_seconds=lambda number: 0.0 if number < 5 else 6.0 + (number - 5) * 5,
+        ),
+        Verdict.OK,
+    ),
     "the_backlog_stays": (window(12, **BEHIND), Verdict.WARN),
     "the_backlog_grows": (
         window(12, **{**BEHIND, "lag_records": rising(8_000, 50), "lag_seconds": rising(90, 1)}),

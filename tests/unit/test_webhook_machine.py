@@ -38,7 +38,7 @@ def test_the_machine_finds_out_what_delivery_lacks(
 ) -> None:
     monkeypatch.setattr(owner, name, without)
     examples = settings(
-        max_examples=150, stateful_step_count=40, deadline=None, database=None, phases=[Phase.generate]
+        max_examples=1_000, stateful_step_count=40, deadline=None, database=None, phases=[Phase.generate]
     )
     with pytest.raises(AssertionError):
         run_state_machine_as_test(DeliveryMachine, settings=examples)
