@@ -83,7 +83,9 @@ class Receivers:
             self._under_way -= 1
         if accepted:
             receiver.failures_ms = []
-        elif not body.startswith(b"{") or _asked(body) is not None:  # a test message's failure counts for nothing
+        elif (
+            not body.startswith(b"{") or _asked(body) is not None
+        ):  # a test message's failure counts for nothing
             receiver.failures_ms = [*receiver.failures_ms, self._clock_ms()]
         confirmation = _asked(body) if want_header is not None and receiver.confirms else None
         return Answer(

@@ -44,8 +44,9 @@ async def read_facts(redis: RedisClient, fetcher: Fetcher, log: Log, known: Rebu
             f"partitions. Make the topic with {int(count)} partitions, or start with an empty Redis"
         )
     generation = Generation(serving.decode())
-    bounds = await fetcher.bounds((EXAM_RESULTS, number) for number in range(log.partitions))
+    # Positions first: workers may go on, and then stand behind where the log ends a moment later.
     stored = await _read_positions(redis, generation, log.partitions)
+    bounds = await fetcher.bounds((EXAM_RESULTS, number) for number in range(log.partitions))
     reached = await _read_positions(redis, known.generation, log.partitions) if known is not None else {}
     return Facts(
         generation,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -143,14 +144,20 @@ async def test_an_instance_is_advised_like_its_kind() -> None:
 @pytest.mark.parametrize(
     ("stored", "age"),
     [
-        pytest.param(None, None, id="nothing was ever judged"),
-        pytest.param(b'{"at_ms": "yesterday"}', None, id="another version has written it in its own way"),
-        pytest.param(encode_operations(all_is_well(now_ms() - 90_000)), 90.0, id="a minute and a half ago"),
+        pytest.param(lambda: None, None, id="nothing was ever judged"),
+        pytest.param(
+            lambda: b'{"at_ms": "yesterday"}', None, id="another version has written it in its own way"
+        ),
+        pytest.param(
+            lambda: encode_operations(all_is_well(now_ms() - 90_000)), 90.0, id="a minute and a half ago"
+        ),
     ],
 )
-async def test_when_nobody_monitors_all_is_not_well(stored: bytes | None, age: float | None) -> None:
+async def test_when_nobody_monitors_all_is_not_well(
+    stored: Callable[[], bytes | None], age: float | None
+) -> None:
     world = World()
-    world.judged = stored
+    world.judged = stored()
     answer = (await world.ask("/v1/operations")).json()
     assert (answer["monitored"], answer["alarming"]) == (False, True)
     assert answer["advice"]["runbook"] == "alert-nobody-monitors"
