@@ -25,7 +25,7 @@ _LINGER_MS: Final = 5
 # Past the delivery time-out, so long until the callbacks must have come. They come from librdkafka's own clock, so more
 # than this means that the polling thread is gone.
 _CALLBACK_GRACE_SECONDS: Final = 2.0
-_POLL_SECONDS: Final = 0.1  # how long the polling thread notices a close late
+_POLL_SECONDS: Final = 0.5  # how long the polling thread notices a close late
 _FULL_QUEUE_PAUSE_SECONDS: Final = 0.01
 # Records handed over between two turns of the event loop; about 2 ms.
 _HANDED_OVER_AT_ONCE: Final = 500

@@ -83,18 +83,29 @@ async def for_each(subscribers: Iterable[Kind], act: Callable[[Kind], object]) -
             await asyncio.sleep(0)
 
 
-async def write_each(
-    subscribers: Iterable[Subscriber], burst: Burst, take: Callable[[Subscriber], Chunk | None]
+async def deliver_each(
+    waiting: dict[Subscriber, tuple[Patch, ...]],
+    batch: Batch,
+    burst: Burst,
+    informed: set[Subscriber] | None,
 ) -> int:
-    """``for_each``, for what can be written together; returns to how many it was written."""
-    everybody = tuple(subscribers)
-    written = 0
+    """``for_each`` of a tick's changes, which are written together; returns to how many streams they were written.
+
+    With ``informed`` everybody gets the progress, too, and is noted there. Whoever is served is taken out of ``waiting``; who is taken out by somebody else meanwhile is passed over.
+    """
+    everybody = tuple(waiting)
+    written, progress = 0, informed is not None
     for first in range(0, len(everybody), AT_ONCE):
         for subscriber in everybody[first : first + AT_ONCE]:
+            patches = waiting.pop(subscriber, None)
+            if patches is None:
+                continue
             try:
-                chunk = take(subscriber)
-                if chunk is not None and subscriber.line is not None:
-                    burst.write(subscriber.line, chunk)
+                if informed is not None:
+                    informed.add(subscriber)
+                chunk = subscriber.take(patches, batch, progress)
+                if chunk is not None and (line := subscriber.line) is not None:
+                    burst.write(line, chunk)
                     written += 1
             except Exception:
                 logger.exception("a stream could not be served")

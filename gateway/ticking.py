@@ -18,13 +18,12 @@ from gateway.bursts import Burst
 from gateway.feeds import Feed, Feeds
 from gateway.following import Following
 from gateway.images import CellImage
-from gateway.lines import Chunk
 from gateway.metrics import Metrics
 from gateway.outlets import Outlet
 from gateway.progress import Progress, encoded
 from gateway.redis_connection import REDIS_AWAY
 from gateway.showing import Showing
-from gateway.subscriber import Subscriber, write_each
+from gateway.subscriber import Subscriber, deliver_each
 from gateway.tables import Tables
 from schemas.aggregates import CellField
 from schemas.disclosure.published import PublishedCell
@@ -151,7 +150,12 @@ class Ticker:
 
     def hurry(self, stream: Subscriber) -> None:
         """Deliver now what the tick under way still has for this stream."""
-        chunk = self._take(stream)
+        patches = self._touched.pop(stream, None)
+        if not patches or self._batch is None:
+            return
+        if self._whole_again:
+            self._informed.add(stream)
+        chunk = stream.take(patches, self._batch, self._whole_again)
         if chunk is not None and stream.line is not None:
             stream.line.write(chunk)
             self._metrics.frames.count("patch")
@@ -200,7 +204,8 @@ class Ticker:
                 progress_due=now - self._progress_turns,
             )
             self._take_in(read, published)
-            written = await write_each(self._touched, self._burst, self._take)
+            informed = self._informed if self._whole_again else None
+            written = await deliver_each(self._touched, self._batch, self._burst, informed)
             self._metrics.frames.count("patch", written)
             if written:
                 self._observe_age(read)
@@ -286,15 +291,6 @@ class Ticker:
             for name in map(CellField, names)
             if any(self._showing.counts(feed, organization, name) for feed in above)
         ]
-
-    def _take(self, stream: Subscriber) -> Chunk | None:
-        """What is to be written to a stream of what the tick still has for it."""
-        patches = self._touched.pop(stream, None)
-        if not patches or self._batch is None:
-            return None
-        if self._whole_again:
-            self._informed.add(stream)
-        return stream.take(patches, self._batch, self._whole_again)
 
     def _note(self, dirty: Names, organization: OrganizationId, names: Iterable[str]) -> None:
         if not self._dirty and not self._dirty_published:
