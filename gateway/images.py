@@ -15,8 +15,8 @@ import msgspec
 from gateway import sse
 from gateway.cell_filter import ALL_CELLS, CellFilter
 from schemas.access.permissions import VisibilityClass
-from schemas.aggregates import LEVELS, CellField, cell_name
-from schemas.assessments import Assessment, AssessmentLookup
+from schemas.aggregates import CellField, cell_name
+from schemas.assessments import Assessment, AssessmentLookup, unnamed_assessment
 from schemas.disclosure.published import PublishedCell
 from schemas.errors import UnknownAssessment
 from schemas.figures import figures, masked_figures, rfc3339
@@ -96,17 +96,7 @@ class Renderer:
             if field_name not in self._strange:
                 self._strange.add(field_name)
                 logger.warning("cell of an assessment that this registry does not have cell=%s", field_name)
-            return Assessment(
-                test=name.test,
-                name=name.test,
-                subject="ELA",
-                kind="SUM",
-                school_year=name.school_year,
-                grades=(name.grade,),
-                levels=tuple(f"Level {level}" for level in range(1, LEVELS + 1)),
-                cuts=(),
-                score_range=None,
-            )
+            return unnamed_assessment(name)
 
 
 def whole_fragment(organization: OrganizationSummary, shown: Iterable[CellImage]) -> bytes:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from schemas.aggregates import LEVELS, MEASURE_WEIGHTS
+from schemas.aggregates import LEVELS, MEASURE_WEIGHTS, CellName
 from schemas.assessment_definitions import (
     Definitions,
     Grades,
@@ -144,6 +144,21 @@ class RegisteredTest:
     kind: Kind
     first_year: int
     last_year: int | None  # None while it is given
+
+
+def unnamed_assessment(name: CellName) -> Assessment:
+    """Stands for one that this registry does not have: a cell's figures are right all the same, only its names are not known."""
+    return Assessment(
+        test=name.test,
+        name=name.test,
+        subject="ELA",
+        kind="SUM",
+        school_year=name.school_year,
+        grades=(name.grade,),
+        levels=tuple(f"Level {level}" for level in range(1, LEVELS + 1)),
+        cuts=(),
+        score_range=None,
+    )
 
 
 AssessmentLookup = Callable[[int, TestCode, Grade], Assessment]  # of a year, test and grade: ``Registry.at``

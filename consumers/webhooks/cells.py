@@ -15,7 +15,7 @@ from consumers.webhooks.rules import Rules
 from schemas.access.permissions import VisibilityClass
 from schemas.access.visibility import Rows, is_above_districts
 from schemas.aggregates import LEVELS, Cell, CellField, cell_name
-from schemas.assessments import Assessment, AssessmentLookup
+from schemas.assessments import Assessment, AssessmentLookup, unnamed_assessment
 from schemas.disclosure.published import PublishedCell
 from schemas.errors import UnknownAssessment
 from schemas.figures import Figures, figures, masked_figures
@@ -203,17 +203,7 @@ class CellReader:
             return self._assessments(name.school_year, name.test, name.grade)
         except UnknownAssessment:
             # A worker with a newer registry wrote it: the figures are right, only their names are not known here yet.
-            return Assessment(
-                test=name.test,
-                name=name.test,
-                subject="ELA",
-                kind="SUM",
-                school_year=name.school_year,
-                grades=(name.grade,),
-                levels=tuple(f"Level {level}" for level in range(1, LEVELS + 1)),
-                cuts=(),
-                score_range=None,
-            )
+            return unnamed_assessment(name)
 
 
 def _seen(merged: MergedCell) -> Seen:
