@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +29,7 @@ from schemas.logs import configure_logging
 from schemas.process.facts import tell_of_process
 from schemas.process.pages import serve_pages
 from schemas.process.pulse import Pulse
+from schemas.process.stopping import until_stopped
 from schemas.webhooks.payload_types import AggregateUpdated
 from schemas.webhooks.secrets import VerifyingKey
 
@@ -60,13 +60,8 @@ def main() -> int:
 
 
 async def _until_stopped(settings: Settings, metrics: CanaryMetrics, pulse: Pulse) -> None:
-    loop = asyncio.get_running_loop()
-    pulse.beat_on(loop)
-    running = asyncio.create_task(run(settings, metrics), name="the canary")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, running.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    pulse.beat_on(asyncio.get_running_loop())
+    await until_stopped(run(settings, metrics), "the canary")
 
 
 async def run(settings: Settings, metrics: CanaryMetrics) -> None:

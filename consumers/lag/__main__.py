@@ -6,11 +6,9 @@ Exit status: 0 after SIGTERM or SIGINT, 1 after a fault (a supervisor restarts i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
-import signal
 import socket
 import sys
 import time
@@ -28,6 +26,7 @@ from schemas.logs import configure_logging
 from schemas.process.facts import tell_of_process
 from schemas.process.pages import serve_pages
 from schemas.process.pulse import Pulse
+from schemas.process.stopping import until_stopped
 
 logger = logging.getLogger("consumers.lag")
 
@@ -54,11 +53,7 @@ def main() -> int:
 
 async def _until_stopped(settings: Settings, metrics: MonitorMetrics, pulse: Pulse) -> None:
     pulse.beat_on(asyncio.get_running_loop())
-    running = asyncio.create_task(run(settings, metrics), name="the monitor")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await running
+    await until_stopped(run(settings, metrics), "the monitor")
 
 
 def wall_ms() -> int:

@@ -6,11 +6,9 @@ Exit status: 0 after SIGTERM or SIGINT, 1 after a fault (a supervisor restarts i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import secrets
-import signal
 import socket
 import ssl
 import sys
@@ -36,6 +34,7 @@ from schemas.logs import configure_logging
 from schemas.process.facts import running_version, tell_of_process
 from schemas.process.pages import serve_pages
 from schemas.process.pulse import Pulse
+from schemas.process.stopping import until_stopped
 
 logger = logging.getLogger("consumers.webhooks")
 
@@ -88,13 +87,9 @@ async def _run(
         WorkerMetrics(registry),
         DeliveryMetrics(registry),
     )
-    running = asyncio.create_task(worker.run(), name="the worker")
     reading = asyncio.create_task(roles.run(), name="reading the roles")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     try:
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        await until_stopped(worker.run(), "the worker")
     finally:
         reading.cancel()
         await asyncio.wait({reading})

@@ -6,10 +6,8 @@ Exit status: 0 after SIGTERM or SIGINT, 1 after a fault or when another publishe
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 
@@ -25,6 +23,7 @@ from schemas.errors import InvalidInput, ScoreStreamError
 from schemas.logs import configure_logging
 from schemas.process.pages import serve_pages
 from schemas.process.pulse import Pulse
+from schemas.process.stopping import until_stopped
 
 logger = logging.getLogger("gateway.publisher")
 
@@ -58,13 +57,9 @@ async def _publish(settings: Settings, metrics: Metrics, pulse: Pulse) -> None:
         metrics,
         publish_seconds=settings.publish_seconds,
     )
-    running = asyncio.create_task(publisher.run(), name="the publisher")
     hearing = asyncio.create_task(hear_of_releases(redis, publisher.look), name="hearing of releases")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, running.cancel)
     try:
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        await until_stopped(publisher.run(), "the publisher")
     finally:
         hearing.cancel()
         await asyncio.wait({hearing})

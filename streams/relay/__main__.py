@@ -9,7 +9,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import sys
 
 from schemas.assessments import load_registry
@@ -17,6 +16,7 @@ from schemas.errors import Fenced, InvalidInput, ScoreStreamError
 from schemas.logs import configure_logging
 from schemas.process.pages import serve_pages
 from schemas.process.pulse import Pulse
+from schemas.process.stopping import until_stopped
 from streams.accidents import Accidents
 from streams.connection import RedisClient, connect
 from streams.relay.lease import Lease
@@ -50,11 +50,7 @@ def main() -> int:
 
 async def _until_stopped(settings: Settings, metrics: Metrics, pulse: Pulse) -> None:
     pulse.beat_on(asyncio.get_running_loop())
-    relaying = asyncio.create_task(_relay(settings, metrics), name="the relay")
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, relaying.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await relaying
+    await until_stopped(_relay(settings, metrics), "the relay")
 
 
 async def _relay(settings: Settings, metrics: Metrics) -> None:
