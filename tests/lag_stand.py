@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 from redis import Redis
@@ -14,6 +14,21 @@ from consumers.lag.samples import STREAMS, GroupSample, PartitionSample, Snapsho
 from schemas.identifiers import PartitionId
 from schemas.keys import GENERATION, PARTITION_COUNT, Generation, PartitionKeys
 from schemas.topics import EXAM_RESULTS
+
+_ROUNDING_SECONDS: Final = 0.002  # two clocks in whole milliseconds
+
+
+class Written(NamedTuple):
+    """When records were written, by this clock, in seconds: not before, and not after."""
+
+    began: float
+    done: float
+
+    def is_late_by(self, lag_seconds: float | None, asked_ms: int) -> bool:
+        """Whether a lag that was asked for then, and is known now, is the age of these records: no slack for a slow machine."""
+        assert lag_seconds is not None
+        youngest, oldest = asked_ms / 1000 - self.done, time.time() - self.began
+        return youngest - _ROUNDING_SECONDS <= lag_seconds <= oldest + _ROUNDING_SECONDS
 
 
 class Stand:
@@ -34,13 +49,13 @@ class Stand:
         finally:
             consumer.close()
 
-    def write(self, count: int = 1, topic: str = EXAM_RESULTS, key: bytes | None = None) -> float:
-        """Records; returns this clock's time before the first, in seconds."""
+    def write(self, count: int = 1, topic: str = EXAM_RESULTS, key: bytes | None = None) -> Written:
+        """Records."""
         began = time.time()
         for _ in range(count):
             self._producer.produce(topic, value=b"a record", key=key, partition=0)
         assert self._producer.flush(10) == 0
-        return began
+        return Written(began, time.time())
 
     def serve(self, generation: str = "g1") -> None:
         """Let these tables be the ones that are read."""
