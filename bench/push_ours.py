@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from bench.push_reading import Address
 from cli.simulator.county import County, plan_county
 from cli.stack.child import Child
+from cli.stack.embedded_kafka import EmbeddedKafka
 from cli.stack.ports import HOST, free_port
 from cli.stack.redis_server import EmbeddedRedis
 from gateway.development_issuer import DevelopmentIssuer
@@ -39,6 +40,7 @@ from schemas.keys import (
     new_generation,
 )
 from schemas.shares import Share
+from schemas.topics import topics
 from streams.tables import Change, Claim, Tables
 
 PARTITIONS: Final = 8
@@ -46,7 +48,6 @@ _STUDENTS: Final = 30  # in the one cell of each school
 _START_SECONDS: Final = 60.0
 _TEST, _YEAR, _GRADE = "CAA-MATH", 2026, "03"
 _FIELD: Final = cell_field(_YEAR, _TEST, _GRADE)
-_NO_KAFKA: Final = "127.0.0.1:9"  # for imports only, which nobody sends here
 
 
 @dataclass(slots=True)
@@ -152,6 +153,8 @@ class Ours:
             environment="development",
         )
         self._redis = EmbeddedRedis()
+        # Where the gateway's audit goes; without it librdkafka would spend the gateway's time on connecting again and again.
+        self._kafka = EmbeddedKafka({topic.name: topic.partitions for topic in topics(PARTITIONS)})
         self._gateway: Child | None = None
         self._starts = 0
 
@@ -196,7 +199,7 @@ class Ours:
         self._starts += 1
         environment = {
             **os.environ,
-            "SCORES_KAFKA": _NO_KAFKA,
+            "SCORES_KAFKA": self._kafka.bootstrap_servers,
             "SCORES_REDIS_URL": self._redis.url,
             "SCORES_GATEWAY_PORT": str(port),
             "SCORES_JWKS_FILE": str(self._issuer.jwks_file),
@@ -222,6 +225,7 @@ class Ours:
 
     def __enter__(self) -> Self:
         self._redis.start()
+        self._kafka.start()
         self.worker = Worker(self._redis.url, self._county)
         self.start_gateway()
         return self
@@ -232,6 +236,7 @@ class Ours:
         if self._gateway is not None:
             self._gateway.stop(0)
         self.worker.close()
+        self._kafka.close()
         self._redis.close()
 
     def _request(self, number: int) -> bytes:

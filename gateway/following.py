@@ -198,15 +198,17 @@ class Following:
     async def _read_on(self, partitions: Sequence[int], followed: Sequence[NoticeKeys]) -> None:
         while True:
             known = [(followed[one], self._positions[one] or b"") for one in partitions]
-            await self._tables.wait_for_notice(known, _BLOCK_SECONDS)
+            reads = await self._tables.next_notices(known, _BLOCK_SECONDS)
             unread = list(partitions)
-            while unread:
-                reads = await self._tables.read_notices(
-                    [(followed[one], self._positions[one]) for one in unread]
-                )
+            while True:
                 for one, read in zip(unread, reads, strict=True):
                     self._take_in(one, read)
                 unread = [one for one, read in zip(unread, reads, strict=True) if read.more]
+                if not unread:
+                    break
+                reads = await self._tables.read_notices(
+                    [(followed[one], self._positions[one]) for one in unread]
+                )
 
     def _take_in(self, partition: int, read: Notices) -> None:
         exact = partition < len(self._incomplete)

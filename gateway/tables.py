@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from redis.asyncio import RedisCluster
 
+from gateway.held_connections import HeldConnections
 from gateway.redis_connection import RedisClient
 from schemas.aggregates import CellField
 from schemas.catching_up import tables_incomplete
@@ -48,6 +49,9 @@ from schemas.releases import Releases, ReleaseState, releases_from
 NOTICES_AT_ONCE: Final = (
     500  # half of what the workers keep, so that a full read is noticed before the trim bites
 )
+# Few organizations' cells, as a quiet tick has them, are asked for by one script: a pipeline of a command for each partition
+# costs several times as much here. Of many a script would keep Redis from others.
+_IN_ONE_SCRIPT: Final = 16
 
 
 class NoticeKeys(Protocol):
@@ -90,9 +94,11 @@ class Tables:
         """``unlisted`` is the release state of what has none of its own."""
         self._redis = redis
         self._unlisted = unlisted
-        self._cluster = isinstance(redis, RedisCluster)
+        # A cluster has a connection for each node, and its client has to choose.
+        self._held = None if isinstance(redis, RedisCluster) else HeldConnections(redis)
         scripts = files("gateway").joinpath("lua")
         self._read_changes = scripts.joinpath("read_changes.lua").read_text()
+        self._read_cells = scripts.joinpath("read_cells.lua").read_text()
         self._read_releases = scripts.joinpath("read_releases.lua").read_text()
 
     async def ping(self) -> None:
@@ -101,17 +107,14 @@ class Tables:
 
     async def serving(self) -> Serving | None:
         """What is served now; None while the first tables are still to come."""
-        pipe = self._pipeline()
-        pipe.get(GENERATION)
-        pipe.get(PARTITION_COUNT)
-        generation, partitions = await pipe.execute()
+        generation, partitions = await self._values(GENERATION, PARTITION_COUNT)
         if not generation or not partitions:
             return None
         return Serving(Generation(generation.decode()), int(partitions))
 
     async def organizations(self, known: OrganizationList | None) -> OrganizationList:
         """The directory; ``known`` itself when it has not changed since."""
-        stored = await self._redis.get(ORGANIZATIONS_VERSION)
+        [stored] = await self._values(ORGANIZATIONS_VERSION)
         version = int(stored or 0)
         if known is not None and known.version == version:
             return known
@@ -123,7 +126,7 @@ class Tables:
 
         Then they are being read again from their topic. Until that is done what was known holds; None when nothing was.
         """
-        stored = await self._redis.get(RELEASES_VERSION)
+        [stored] = await self._values(RELEASES_VERSION)
         if stored is None or (known is not None and int(stored) <= known.version):
             return known
         reply: Any = await self._redis.eval(
@@ -149,9 +152,19 @@ class Tables:
         self, serving: Serving, names: Sequence[tuple[OrganizationId, Sequence[CellField]]]
     ) -> list[dict[CellField, MergedCell]]:
         """The named cells of each of some organizations; a cell that no partition has is left out."""
-        pipe = self._pipeline()
-        ask_cells(pipe, serving, names)
-        return merged_cells(serving, names, await pipe.execute())
+        if self._held is None or len(names) > _IN_ONE_SCRIPT:
+            pipe = self._pipeline()
+            ask_cells(pipe, serving, names)
+            return merged_cells(serving, names, await pipe.execute())
+        partitions = serving.partition_keys()
+        keys = [one.cells(organization) for organization, _ in names for one in partitions]
+        wanted: list[str | int] = []
+        for _, fields in names:
+            wanted += (len(fields), *fields)
+        [replies] = await self._held.ask(
+            ["EVAL", self._read_cells, len(keys), *keys, serving.partitions, *wanted]
+        )
+        return merged_cells(serving, names, replies)
 
     async def read_published(
         self, organizations: Sequence[OrganizationId]
@@ -187,28 +200,52 @@ class Tables:
 
     def together(self, partitions: Sequence[int]) -> list[list[int]]:
         """Which partitions' notices can be read by one command: all of them; on a cluster each alone."""
-        return [[one] for one in partitions] if self._cluster else [list(partitions)]
+        return [[one] for one in partitions] if self._held is None else [list(partitions)]
 
     async def read_notices(self, followed: Sequence[tuple[NoticeKeys, bytes | None]]) -> list[Notices]:
         """Each one's notices after the last that is known; with None, only where to begin. Of all at one and the same moment.
 
         ``followed``: of one group of ``together``.
         """
-        keys = [name for one, _ in followed for name in (one.changes, one.position)]
-        replies: Any = await self._redis.eval(
-            self._read_changes, len(keys), *keys, str(NOTICES_AT_ONCE), *(last or b"" for _, last in followed)
+        keys, arguments = _reading(followed)
+        replies: Any = await self._redis.eval(self._read_changes, len(keys), *keys, *arguments)
+        return [_notices(reply) for reply in replies]
+
+    async def next_notices(
+        self, followed: Sequence[tuple[NoticeKeys, bytes]], seconds: float
+    ) -> list[Notices]:
+        """The same, as soon as there is a notice after the last that is known of any, or after ``seconds``."""
+        # What the wait returns is read again by the script, together with the time; so one entry is enough.
+        if self._held is None:
+            after: dict[Any, Any] = {keys.changes: last for keys, last in followed}
+            await self._redis.xread(after, count=1, block=int(seconds * 1000))
+            return await self.read_notices(followed)
+        streams, last = [keys.changes for keys, _ in followed], [last for _, last in followed]
+        keys, arguments = _reading(followed)
+        _, replies = await self._held.ask(
+            ["XREAD", "COUNT", 1, "BLOCK", int(seconds * 1000), "STREAMS", *streams, *last],
+            ["EVAL", self._read_changes, len(keys), *keys, *arguments],
         )
         return [_notices(reply) for reply in replies]
 
-    async def wait_for_notice(self, followed: Sequence[tuple[NoticeKeys, bytes]], seconds: float) -> None:
-        """Return when there is a notice after the last that is known of any, or after ``seconds``."""
-        # What it returns is read again by the script, together with the time; here one entry is enough.
-        after: dict[Any, Any] = {keys.changes: last for keys, last in followed}
-        await self._redis.xread(after, count=1, block=int(seconds * 1000))
+    async def _values(self, *keys: str) -> list[bytes | None]:
+        if self._held is not None:
+            return await self._held.ask(*(("GET", key) for key in keys))
+        pipe = self._pipeline()
+        for key in keys:
+            pipe.get(key)
+        found: list[bytes | None] = await pipe.execute()
+        return found
 
     def _pipeline(self) -> Any:
         # Any: the two clients' pipelines share the commands used here, not a type.
         return self._redis.pipeline(transaction=False)
+
+
+def _reading(followed: Sequence[tuple[NoticeKeys, bytes | None]]) -> tuple[list[str], list[str | bytes]]:
+    """Keys and arguments of the script that reads notices."""
+    keys = [name for one, _ in followed for name in (one.changes, one.position)]
+    return keys, [str(NOTICES_AT_ONCE), *(last or b"" for _, last in followed)]
 
 
 def _notices(reply: Any) -> Notices:

@@ -238,10 +238,13 @@ class FakeTables:
             incomplete=self.incomplete if exact else True,  # as for a partition that nobody has claimed
         )
 
-    async def wait_for_notice(self, followed: Sequence[tuple[NoticeKeys, bytes]], seconds: float) -> None:
-        """Return when there is something."""
+    async def next_notices(
+        self, followed: Sequence[tuple[NoticeKeys, bytes]], seconds: float
+    ) -> list[Notices]:
+        """What was noticed since, when there is something."""
         await self._noticed.wait()
         self._noticed.clear()
+        return await self.read_notices(followed)
 
     def _notice_published(self, organization: OrganizationId, name: CellField) -> None:
         self._published_log.append(encode_changes({organization: [name]}))
@@ -415,7 +418,7 @@ async def world(*, progress_seconds: float = 60.0) -> AsyncIterator[World]:
         await asyncio.wait({running})
 
 
-async def until(condition: Any, seconds: float = 5.0) -> Any:
+async def until(condition: Any, seconds: float = 60.0) -> Any:
     """What the condition returns as soon as it is true; lets everything else run meanwhile."""
     async with asyncio.timeout(seconds):
         while True:

@@ -142,6 +142,26 @@ def test_burst_gives_each_line_its_own_chunks_in_their_order(ring: Ring, with_ri
         )  # 20, less 4 of their own, less 1 gone
 
 
+def test_streams_that_get_the_progress_and_those_that_do_not_take_two_calls_however_they_are_mixed(
+    ring: Ring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+    enter = ring._enter
+
+    def counted(count: int) -> None:
+        calls.append(count)
+        enter(count)
+
+    monkeypatch.setattr(ring, "_enter", counted)
+    burst, chunks = Burst(ring), (Chunk(b"data: alone\n\n"), Chunk(b"data: with the progress\n\n"))
+    with pairs(20) as both:
+        for number, (near, _) in enumerate(both):
+            burst.write(RecordingLine(near.fileno()), chunks[number % 2])
+        burst.flush()
+        assert [received(far) for _, far in both] == [chunks[number % 2].framed for number in range(20)]
+    assert calls == [10, 10]
+
+
 def test_where_there_is_no_ring_lines_are_written_to_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> Ring:
         raise RingUnavailable("io_uring: Operation not permitted")
