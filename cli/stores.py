@@ -7,13 +7,21 @@ from contextlib import contextmanager
 from typing import Any, Final, cast
 
 from redis import Redis, RedisError
+from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.exceptions import RedisClusterException
+from redis.retry import Retry
 
 from schemas.environment import shown_address
 from schemas.errors import DependencyUnavailable, InvalidInput
 
 _TIMES: Final[dict[str, Any]] = {"socket_connect_timeout": 5, "socket_timeout": 30}
+# One small question, asked once. A Redis that accepts and is silent would else keep `scores status` from saying so for long.
+_ASKING: Final[dict[str, Any]] = {
+    "socket_connect_timeout": 5,
+    "socket_timeout": 3,
+    "retry": Retry(NoBackoff(), 0),
+}
 
 
 @contextmanager
@@ -28,16 +36,18 @@ def opened_store(redis_url: str) -> Iterator[Redis]:
     """
     shown = shown_address(redis_url)
     try:
-        server = Redis.from_url(redis_url, **_TIMES)
+        server = Redis.from_url(redis_url, **_ASKING)
     except ValueError as error:
         raise InvalidInput(
             f"'{shown}' is not the address of a Redis; expected redis://host:port/0"
         ) from error
     try:
         with server:
-            if not _in_a_cluster(server):
-                yield server
-                return
+            clustered = _in_a_cluster(server)
+        if not clustered:
+            with Redis.from_url(redis_url, **_TIMES) as single:
+                yield single
+            return
         with RedisCluster.from_url(redis_url, **_TIMES) as cluster:
             yield cast(Redis, cluster)
     except (RedisError, RedisClusterException) as error:

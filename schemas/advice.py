@@ -64,7 +64,6 @@ _FIRST: Final = {
         "streams": "Start a stream worker (`scores streams`), or find out in its log why it ended.",
         "relay": "Start a relay (`scores relay`); until then webhooks and the topics of changes get nothing.",
         "webhooks": "Start a webhook worker (`scores webhooks run`); what waits is delivered then.",
-        "publisher": "Start the publisher (`scores publisher`); until then the public view stands still.",
     },
     Verdict.STALL: {
         "webhooks": "Look in the worker's log for what it waits for; `scores webhooks list` shows endpoints that fail.",
@@ -75,7 +74,7 @@ _FIRST: Final = {
     },
 }
 
-# Parts read no log: a verdict on one of them means something of its own.
+# Parts and the publisher read no log: a verdict on one of them means something of its own.
 _PARTS: Final = {
     ("redis", Verdict.STOP): (
         "Redis does not answer: every process waits for it, and no figure changes.",
@@ -93,8 +92,12 @@ _PARTS: Final = {
         "Kafka answers only in part: some of what is said of readers may be missing.",
         "See which broker is away or which request it refuses in the monitor's log.",
     ),
+    ("publisher", Verdict.STOP): (
+        "Nothing is heard of the publisher any more: masked and public figures stand still.",
+        "Start the publisher (`scores publisher`), or find out in its log why it ended.",
+    ),
     ("endpoints", Verdict.WARN): (
-        "Webhooks to some endpoints have failed for more than ten minutes.",
+        "Webhooks to some endpoints have failed for more than ten minutes, or more and more messages wait.",
         "See which ones with `scores webhooks list`, and tell their owners.",
     ),
     ("canary", Verdict.STOP): (

@@ -5,8 +5,6 @@ Exit status: 0 after SIGTERM or SIGINT, 1 after a fault (a supervisor restarts i
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
 import secrets
 import socket
@@ -21,39 +19,20 @@ from consumers.lag.monitor import Monitor
 from consumers.lag.sampling import Sampler
 from consumers.lag.settings import Settings
 from consumers.webhooks.connection import connect
-from schemas.errors import InvalidInput, ScoreStreamError
-from schemas.logs import configure_logging
 from schemas.process.facts import tell_of_process
-from schemas.process.pages import serve_pages
-from schemas.process.pulse import Pulse
-from schemas.process.stopping import until_stopped
-
-logger = logging.getLogger("consumers.lag")
+from schemas.process.running import Prepared, run_process
 
 
 def main() -> int:
     """Run a monitor; returns the exit status."""
-    try:
-        settings = Settings.from_env(os.environ)
-        registry, pulse = CollectorRegistry(), Pulse()
-        tell_of_process(registry)
-        serve_pages(settings.metrics_port, registry, pulse)
-    except InvalidInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    configure_logging(settings.log_format)
-    try:
-        asyncio.run(_until_stopped(settings, MonitorMetrics(registry), pulse))
-    except ScoreStreamError as error:
-        logger.error("stopped: %s", error)
-        return 1
-    logger.info("stopped")
-    return 0
+    return run_process("consumers.lag", _prepared)
 
 
-async def _until_stopped(settings: Settings, metrics: MonitorMetrics, pulse: Pulse) -> None:
-    pulse.beat_on(asyncio.get_running_loop())
-    await until_stopped(run(settings, metrics), "the monitor")
+def _prepared() -> Prepared:
+    settings, registry = Settings.from_env(os.environ), CollectorRegistry()
+    tell_of_process(registry)
+    metrics = MonitorMetrics(registry)
+    return Prepared(settings.log_format, settings.metrics_port, registry, lambda: run(settings, metrics))
 
 
 def wall_ms() -> int:

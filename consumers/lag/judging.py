@@ -11,6 +11,7 @@ import msgspec
 from consumers.lag.holding import Held
 from consumers.lag.parts import (
     Facts,
+    Waiting,
     clocks_part,
     endpoints_part,
     is_skewed,
@@ -38,6 +39,7 @@ class Judge:
         self._monitor = monitor
         self._every_seconds = every_seconds
         self._past: deque[Snapshot] = deque()
+        self._waited: deque[Waiting] = deque()
         self._held: dict[str, Held] = {}
 
     def judge(self, snapshot: Snapshot, facts: Facts) -> Judgement:
@@ -47,13 +49,14 @@ class Judge:
         self._past.append(msgspec.structs.replace(snapshot, groups=()))
         while snapshot.at_ms - self._past[0].at_ms > _MINUTE_MS:
             self._past.popleft()
+        self._note_waiting(facts, snapshot.at_ms)
         parts = self._hold(
             [
                 redis_part(snapshot, facts),
                 kafka_part(snapshot),
                 clocks_part(snapshot.skews),
                 rejections_part(self._past),
-                endpoints_part(facts, snapshot.at_ms),
+                endpoints_part(facts, snapshot.at_ms, tuple(self._waited)),
                 *reported_parts(facts.reported, snapshot.at_ms),
             ],
             snapshot.at_ms,
@@ -65,6 +68,12 @@ class Judge:
             parts=tuple(parts),
             every_seconds=self._every_seconds,
         )
+
+    def _note_waiting(self, facts: Facts, at_ms: int) -> None:
+        if facts.answer_seconds is not None:
+            self._waited.append(Waiting(at_ms, facts.messages_waiting))
+        while self._waited and at_ms - self._waited[0].at_ms > _MINUTE_MS:
+            self._waited.popleft()
 
     def _hold(self, parts: Sequence[PartReport], at_ms: int) -> list[PartReport]:
         known, self._held = self._held, {}

@@ -18,7 +18,7 @@ from schemas.operations import Judgement, Verdict
 NOBODY: Final = "nobody"  # the monitor of a judgement that a command has made for itself
 
 _APART_SECONDS: Final = 1.0
-_READ_SECONDS: Final = 5.0
+_READ_SECONDS: Final = 2.0  # as the facts have
 
 ALRIGHT, ALARMING, CANNOT_TELL = 0, 1, 2
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,10 @@ SKEW_SECONDS: Final = 2.0  # clocks that differ by more make seconds of lag wort
 _SLOW_SECONDS: Final = 0.2
 _FULL: Final = 0.9  # of its memory; beyond, the next large import may be refused
 _FAILING_SECONDS: Final = 600  # an endpoint may be away for a restart; for longer somebody should know
+_PILE: Final = 1_000  # messages; so says the alert on a webhook backlog
+# A release moves thousands of messages at once, and endpoints that are well have taken them by then.
+_PILE_SECONDS: Final = 30
+_PILE_GROWTH: Final = 1.1  # in that time; a few more or less come and go while districts are away
 _REJECTED_A_MINUTE: Final = 5
 _REJECTED_SHARE: Final = 0.01
 
@@ -36,6 +40,13 @@ class Facts:
     endpoints: Sequence[EndpointState] = ()
     messages_waiting: int = 0
     reported: Mapping[str, PartReport] = field(default_factory=dict)
+
+
+class Waiting(NamedTuple):
+    """How many webhook messages waited at a moment."""
+
+    at_ms: int
+    messages: int
 
 
 def redis_part(snapshot: Snapshot, facts: Facts) -> PartReport:
@@ -120,27 +131,41 @@ def rejections_part(past: Sequence[Snapshot]) -> PartReport:
     )
 
 
-def endpoints_part(facts: Facts, now_ms: int) -> PartReport:
-    """The receivers of webhooks."""
+def endpoints_part(facts: Facts, now_ms: int, waited: Sequence[Waiting] = ()) -> PartReport:
+    """The receivers of webhooks; ``waited`` is of the last minute, the oldest first."""
     failing = sum(
         one.failing_since_ms is not None and now_ms - one.failing_since_ms > _FAILING_SECONDS * 1000
         for one in facts.endpoints
     )
     disabled = sum(one.disabled is not None for one in facts.endpoints)
-    detail = (
-        f"{failing} have been failing for ten minutes, {disabled} are disabled" if failing or disabled else ""
-    )
+    details = []
+    if failing or disabled:
+        details.append(f"{failing} have been failing for ten minutes, {disabled} are disabled")
+    if many := piles_up(waited):
+        details.append(f"{facts.messages_waiting:,} messages wait, and they become more")
     return PartReport(
         name="endpoints",
         # One that was disabled has been told to its owner, and stays so until somebody enables it: no alarm for ever.
-        verdict=Verdict.WARN if failing else Verdict.OK,
-        detail=detail,
+        verdict=Verdict.WARN if failing or many else Verdict.OK,
+        detail="; ".join(details),
         figures={
             "failing": float(failing),
             "disabled": float(disabled),
             "waiting": float(facts.messages_waiting),
         },
     )
+
+
+def piles_up(waited: Sequence[Waiting]) -> bool:
+    """Whether many messages have waited all the time, and become more; a pile that stands still is of endpoints that are away."""
+    if not waited:
+        return False
+    begin = waited[-1].at_ms - _PILE_SECONDS * 1000
+    before = sum(one.at_ms <= begin for one in waited)
+    if not before:
+        return False
+    lately = [one.messages for one in waited[before - 1 :]]
+    return min(lately) > _PILE and lately[-1] > _PILE_GROWTH * lately[0]
 
 
 def reported_parts(reported: Mapping[str, PartReport], now_ms: int) -> list[PartReport]:

@@ -5,6 +5,7 @@ Their positions are written with what they did, so they are true at every moment
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -31,6 +32,8 @@ from schemas.keys import (
 )
 from schemas.webhooks import keys as webhooks
 
+# For all of it. A Redis that accepts and is silent would else hold up a sample for as long as its every command may take.
+_ANSWER_SECONDS: Final = 3.0
 _PARTITIONS_AT_ONCE: Final = 500
 _UNFINISHED: Final = frozenset({b"filling", b"verifying", b"differs"})  # see streams.rebuild_state
 # By a script, because it has to come from the server that has the tables' slot. It changes nothing.
@@ -82,6 +85,7 @@ class Positions(Struct, frozen=True, kw_only=True):
         redis_ms: Redis' clock then.
         relay_lease: the epoch of the relay that works; None: none does.
         relayed: the generation of which Kafka has every cell.
+        published_heard_ms: when the publisher said last that it is there, by Redis' clock; None: it never has.
         worker: the webhooks worker's hash; empty where there never was one.
         webhooks_lease: who delivers; empty: nobody.
     """
@@ -96,6 +100,7 @@ class Positions(Struct, frozen=True, kw_only=True):
     relayed: str
     published: Tables
     published_cells: Unrelayed
+    published_heard_ms: int | None
     organizations: Stored
     releases: Stored
     worker: Stored
@@ -107,7 +112,13 @@ async def read_positions(redis: RedisClient, now_ms: Callable[[], int]) -> Posit
 
     Raises:
         RedisError, RedisClusterException, OSError: it does not answer.
+        TimeoutError: likewise, or only very slowly.
     """
+    async with asyncio.timeout(_ANSWER_SECONDS):
+        return await _read(redis, now_ms)
+
+
+async def _read(redis: RedisClient, now_ms: Callable[[], int]) -> Positions:
     pipe = _pipeline(redis)
     pipe.get(GENERATION)
     pipe.get(PARTITION_COUNT)
@@ -115,14 +126,15 @@ async def read_positions(redis: RedisClient, now_ms: Callable[[], int]) -> Posit
     pipe.get(RELAY_LEASE)
     pipe.get(RELAY_GENERATION)
     _ask_tables(pipe, PUBLISHED_POSITION)
+    pipe.hget(PUBLISHED_POSITION, "heard_ms")
     pipe.hmget(PUBLISHED_RELAYED, "last", "upto_ms")
     pipe.hgetall(ORGANIZATIONS_POSITION)
     pipe.hgetall(RELEASES_POSITION)
     pipe.hgetall(webhooks.WORKER)
     pipe.get(webhooks.LEASE)
     found = await pipe.execute()
-    generation, count, phase, relay_lease, relayed, published, published_relayed, *rest = found
-    organizations, releases, worker, webhooks_lease = rest
+    generation, count, phase, relay_lease, relayed, published, published_heard_ms, *rest = found
+    published_relayed, organizations, releases, worker, webhooks_lease = rest
     partitions: list[Partition] = []
     if generation and count:
         keys = [PartitionKeys(Generation(generation.decode()), PartitionId(one)) for one in range(int(count))]
@@ -144,6 +156,7 @@ async def read_positions(redis: RedisClient, now_ms: Callable[[], int]) -> Posit
         relayed=_text(relayed),
         published=_tables(published),
         published_cells=published_cells,
+        published_heard_ms=_number(published_heard_ms),
         organizations=organizations,
         releases=releases,
         worker=worker,

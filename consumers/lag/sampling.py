@@ -22,7 +22,8 @@ from consumers.lag.record_times import Place, RecordTime, RecordTimes
 from consumers.lag.redis_positions import Positions, read_positions
 from consumers.lag.samples import GroupSample, LogPartition, PartitionSample, Skew, Snapshot, Trouble
 from consumers.lag.skew import Reading, clock_of_records
-from consumers.lag.standings import TOPICS, Draft, of_groups, of_publisher, of_relay, of_tables, of_webhooks
+from consumers.lag.standings import TOPICS, Draft, of_groups, of_tables, of_webhooks
+from consumers.lag.table_readers import of_publisher, of_relay
 from consumers.webhooks.connection import REDIS_AWAY, RedisClient
 from schemas.topics import EXAM_RESULTS, REJECTED
 

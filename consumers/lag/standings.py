@@ -9,30 +9,12 @@ from msgspec import Struct
 
 from consumers.lag.groups import Group, GroupsSeen
 from consumers.lag.log_ends import UNNAMED, TopicFacts
-from consumers.lag.redis_positions import Positions, Stored, Tables, Unrelayed
-from consumers.lag.samples import (
-    OURS,
-    PUBLISHER,
-    RELAY,
-    STREAMS,
-    TABLES,
-    WEBHOOKS,
-    GroupSample,
-    LogPartition,
-    PartitionSample,
-)
+from consumers.lag.redis_positions import Positions, Stored, Tables
+from consumers.lag.samples import OURS, STREAMS, WEBHOOKS, GroupSample, LogPartition, PartitionSample
 from consumers.webhooks.intake import position_name
 from consumers.webhooks.topic_feed import TOPICS as TOLD_OF
 from schemas.catching_up import tables_incomplete
-from schemas.topics import (
-    AGGREGATE_CHANGES,
-    EXAM_RESULTS,
-    ORGANIZATIONS,
-    PUBLISHED_CHANGES,
-    REJECTED,
-    RELEASES,
-    RESULT_CHANGES,
-)
+from schemas.topics import EXAM_RESULTS, ORGANIZATIONS, REJECTED, RELEASES
 
 # Every topic of which we have to know where it ends.
 TOPICS: Final = tuple(dict.fromkeys((EXAM_RESULTS, ORGANIZATIONS, RELEASES, REJECTED, *TOLD_OF)))
@@ -110,7 +92,7 @@ def _worker_at(
         epoch=tables.epoch,
         heard_ms=heard_ms,
         complete_ms=tables.complete_ms,
-        catch_up=tables.catch_up if _incomplete(tables) else None,
+        catch_up=tables.catch_up if incomplete(tables) else None,
         log_replaced=bool(topic and tables.log and tables.log != f"{topic.cluster}/{topic.identity}"),
     )
 
@@ -133,81 +115,10 @@ def _reference(name: str, stored: Stored, topic: TopicFacts) -> GroupSample:
     )
 
 
-def of_relay(positions: Positions, serving_since_ms: int) -> Iterator[Draft]:
-    """The relay, by what it writes.
-
-    Args:
-        serving_since_ms: since when the serving generation is known to serve. Until the relay has taken over all of a new
-            one, nothing that changed in it earlier is late: Kafka has it from the tables before.
-    """
-    taking_over = positions.relayed != positions.serving
-
-    def partition(number: int, tables: Tables, unrelayed: Unrelayed, *, new: bool) -> PartitionSample:
-        first_ms = unrelayed.first_ms
-        if first_ms is not None and new:
-            first_ms = max(first_ms, serving_since_ms)
-        position = tables.changed_ms if unrelayed.first_ms is None else unrelayed.upto_ms
-        if position is None:
-            position = unrelayed.first_ms  # what changed before the first that waits does not wait
-        return PartitionSample(
-            partition=number,
-            position=position,
-            end=tables.changed_ms,
-            lag_records=unrelayed.records,
-            # Redis has set both times.
-            lag_seconds=0.0 if first_ms is None else max(0, positions.redis_ms - first_ms) / 1000,
-            owner="" if positions.relay_lease is None else f"epoch {positions.relay_lease}",
-            epoch=positions.relay_lease,
-            heard_ms=None if positions.relay_lease is None else positions.at_ms,
-            catch_up=tables.changed_ms if new else None,
-        )
-
-    everywhere = positions.partitions
-    # While one partition's tables are still being built, it tells of no cell of any.
-    waits = taking_over or any(_incomplete(one.tables) for one in everywhere)
-    parts = {
-        AGGREGATE_CHANGES: tuple(
-            partition(number, one.tables, one.cells, new=waits) for number, one in enumerate(everywhere)
-        ),
-        RESULT_CHANGES: tuple(
-            partition(number, one.tables, one.results, new=False) for number, one in enumerate(everywhere)
-        ),
-        PUBLISHED_CHANGES: (partition(0, positions.published, positions.published_cells, new=False),),
-    }
-    for topic, partitions in parts.items():
-        if partitions:
-            generation = "" if topic == PUBLISHED_CHANGES else positions.serving
-            sample = GroupSample(
-                group=RELAY,
-                topic=topic,
-                partitions=partitions,
-                generation=generation,
-                members=0 if positions.relay_lease is None else 1,
-            )
-            yield Draft(sample, positions.at_ms, in_log=False)
-
-
-def _incomplete(tables: Tables) -> bool:
+def incomplete(tables: Tables) -> bool:
+    """Whether a partition's tables are still being built."""
     return tables_incomplete(
         claimed=tables.epoch is not None, next_offset=tables.next, catch_up=tables.catch_up
-    )
-
-
-def of_publisher(positions: Positions) -> Iterator[Draft]:
-    """The publisher, once there was one."""
-    tables = positions.published
-    if tables.epoch is None:
-        return
-    partition = PartitionSample(
-        partition=0,
-        position=tables.next,
-        owner=tables.owner,
-        owner_known=False,  # who was the last; nobody takes that back
-        epoch=tables.epoch,
-        heard_ms=tables.changed_ms,
-    )
-    yield Draft(
-        GroupSample(group=PUBLISHER, topic=TABLES, partitions=(partition,)), positions.at_ms, in_log=False
     )
 
 

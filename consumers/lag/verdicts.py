@@ -16,6 +16,9 @@ The order is the contract; the first rule that holds is the verdict:
 12. the backlog shrinks                                                    -> OK
 13. anything else                                                          -> WARN
 
+Of the publisher, who reads no log, 1 and 2 hold as they stand, and then its silence alone: in each of the last samples -> STOP,
+in the latest only -> INCOMPLETE, else -> OK. An outage of Redis makes it silent, too, for one sample after its end.
+
 A topic in which nothing happens is thereby fine whatever its reader does, and so is a reader that gets through its backlog.
 """
 
@@ -31,7 +34,8 @@ from schemas.operations import Verdict
 # A sample with the monitor's time at which it was taken.
 Reading = tuple[int, PartitionSample]
 
-_RECENT: Final = 3  # samples; a rebalance may leave a partition without an owner in one or two of them
+# Samples; a rebalance may leave a partition without an owner in one or two of them.
+_RECENT: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def judge(
 
     Args:
         deserted: the group has no members at all; that it owns no partition is then no news.
-        endless: what it reads is no log, and has no end that it could be behind.
+        endless: what it reads is no log, and has no end that it could be behind; what tells of it are signs of life.
     """
     if not window:
         return Verdict.INCOMPLETE
@@ -77,7 +81,7 @@ def judge(
     if _claims(window) >= rules.fenced_claims:
         return Verdict.FENCED
     if endless:
-        return Verdict.OK
+        return _alive(window, rules)
     if now.lag_records is None and now.lag_seconds is None:
         return Verdict.INCOMPLETE
     if _waits(now, rules):
@@ -87,6 +91,13 @@ def judge(
     if now.catch_up is not None and now.lag_records:
         return Verdict.REPLAYING
     return Verdict.OK
+
+
+def _alive(window: Sequence[Reading], rules: Rules) -> Verdict:
+    silent = [_silent(window, rules, at_ms, one.heard_ms) for at_ms, one in window[-_RECENT:]]
+    if not silent[-1]:
+        return Verdict.OK
+    return Verdict.STOP if all(silent) and len(window) >= rules.minimum_samples else Verdict.INCOMPLETE
 
 
 def _behind(window: Sequence[Reading], rules: Rules, *, deserted: bool) -> Verdict:

@@ -6,7 +6,6 @@ Exit status: 0 after SIGTERM or SIGINT, 1 after a fault or when another publishe
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import sys
@@ -19,36 +18,22 @@ from gateway.redis_connection import connect
 from gateway.release_news import hear_of_releases
 from gateway.tables import Tables
 from schemas.assessments import load_registry
-from schemas.errors import InvalidInput, ScoreStreamError
-from schemas.logs import configure_logging
-from schemas.process.pages import serve_pages
-from schemas.process.pulse import Pulse
-from schemas.process.stopping import until_stopped
-
-logger = logging.getLogger("gateway.publisher")
+from schemas.process.running import Prepared, run_process
 
 
 def main() -> int:
     """Run a publisher; returns the exit status."""
-    try:
-        settings = Settings.from_env(os.environ)
-        metrics, pulse = Metrics(), Pulse()
-        serve_pages(settings.metrics_port, metrics.registry, pulse)
-    except InvalidInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    configure_logging(settings.log_format)
-    try:
-        asyncio.run(_publish(settings, metrics, pulse))
-    except ScoreStreamError as error:
-        logger.error("stopped: %s", error)
-        return 1
-    logger.info("stopped")
-    return 0
+    return run_process("gateway.publisher", _prepared)
 
 
-async def _publish(settings: Settings, metrics: Metrics, pulse: Pulse) -> None:
-    pulse.beat_on(asyncio.get_running_loop())
+def _prepared() -> Prepared:
+    settings, metrics = Settings.from_env(os.environ), Metrics()
+    return Prepared(
+        settings.log_format, settings.metrics_port, metrics.registry, lambda: _publish(settings, metrics)
+    )
+
+
+async def _publish(settings: Settings, metrics: Metrics) -> None:
     redis = connect(settings.redis_url, cluster=settings.redis_cluster)
     publisher = Publisher(
         Tables(redis, unlisted=settings.unlisted_release_state),
@@ -59,7 +44,7 @@ async def _publish(settings: Settings, metrics: Metrics, pulse: Pulse) -> None:
     )
     hearing = asyncio.create_task(hear_of_releases(redis, publisher.look), name="hearing of releases")
     try:
-        await until_stopped(publisher.run(), "the publisher")
+        await publisher.run()
     finally:
         hearing.cancel()
         await asyncio.wait({hearing})

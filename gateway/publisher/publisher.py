@@ -15,6 +15,7 @@ How nothing is published that should not be:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -33,13 +34,15 @@ from schemas.access.visibility import Visibility
 from schemas.aggregates import CellField, cell_name
 from schemas.assessments import AssessmentLookup
 from schemas.disclosure.family import Family, unpack_family
-from schemas.errors import TablesLost
+from schemas.errors import Fenced, TablesLost
 from schemas.identifiers import STATE
 from schemas.releases import Releases
 
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS: Final = 0.5
+# A monitor takes ten seconds of silence for the end (consumers.lag.settings); Redis may lose some of these in an outage.
+_SIGN_SECONDS: Final = 1.0
 # Schools that have been at rest for long are treated otherwise (schemas.disclosure.family); nothing else tells that it is so.
 _ALL_MS: Final = 3_600_000
 
@@ -68,6 +71,7 @@ class Publisher:
         self._families: dict[CellField, Family] = {}
         self._written: dict[CellField, bytes] = {}  # digest of the state that is stored
         self._claim: Claim | None = None
+        self._begun = False  # what was published before is known
         self._all_due_ms = 0
         self._behind = False  # Redis has lost something of what was published
 
@@ -83,15 +87,26 @@ class Publisher:
         """
         following = asyncio.create_task(self._reader.following.run(), name="following the tables")
         rounds = asyncio.create_task(self._rounds(), name="the rounds")
+        signs = asyncio.create_task(self._give_signs_of_life(), name="signs of life")
+        tasks = (rounds, following, signs)
         try:
-            await asyncio.wait({following, rounds}, return_when=asyncio.FIRST_COMPLETED)
-            for task in (rounds, following):
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
                 if task.done():
                     task.result()
         finally:
-            following.cancel()
-            rounds.cancel()
-            await asyncio.wait({following, rounds})
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+
+    async def _give_signs_of_life(self) -> None:
+        """Between rounds, which may be a day apart, and in one that takes long."""
+        while True:
+            if self._claim is not None:
+                # What is the matter then is for the round to say: a write of ours may be on its way.
+                with contextlib.suppress(Fenced, TablesLost, *REDIS_AWAY):
+                    await self._published.check(self._claim)
+            await asyncio.sleep(_SIGN_SECONDS)
 
     async def _rounds(self) -> None:
         while True:
@@ -115,8 +130,9 @@ class Publisher:
         """
         self._due.clear()
         try:
-            if self._claim is None:
-                self._claim = await self._claimed()
+            if self._claim is None or not self._begun:
+                self._claim = await self._published.claim()
+                await self._begin(self._claim)
             elif self._behind:
                 await self._publish_anew()
             now_ms = await self._published.check(self._claim)
@@ -126,15 +142,14 @@ class Publisher:
             self._behind = True
             return False  # the round itself is still to come
 
-    async def _claimed(self) -> Claim:
-        claim = await self._published.claim()
+    async def _begin(self, claim: Claim) -> None:
         async for name, packed in self._published.families():
             self._families[name] = unpack_family(packed)
             self._written[name] = _digest(packed)
         # All of them: their schools may have gone, or been withdrawn, while nobody looked.
         self._totals.touch(self._families)
         logger.info("publishing epoch=%d families=%d", claim.epoch, len(self._families))
-        return claim
+        self._begun = True
 
     async def _publish_anew(self) -> None:
         """Write everything as it was published, over whatever Redis has."""

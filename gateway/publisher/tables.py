@@ -55,11 +55,13 @@ class PublishedTables:
     async def check(self, claim: Claim) -> int:
         """Raise unless the claim still holds; returns the time that Redis has, in milliseconds since 1970.
 
+        While it holds, this is a sign of life, by which a monitor judges whether the publisher has stopped.
+
         Raises:
             Fenced: another publisher has taken over.
             TablesLost: Redis is further back than we left it.
         """
-        reply: Any = await self._redis.eval(self._check_script, 1, PUBLISHED_POSITION)
+        reply: Any = await self._redis.eval(self._check_script, 1, PUBLISHED_POSITION, claim.epoch)
         now_ms, *stored = reply
         _compare(claim, *stored)
         return int(now_ms)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from schemas.operations import Verdict
+from tests.drills.crowd import ENDPOINTS as CROWD
+from tests.drills.crowd import GROWS_SECONDS, crowd_away
 from tests.drills.seen import Seen
 from tests.drills.stand import ENDPOINTS, Stand
 from tests.webhook_fleet.conduct import Conduct
@@ -17,11 +20,15 @@ Fault = Callable[[Stand], AbstractContextManager[None]]
 _ALLOWED_SECONDS: Final = 5.0  # of lag; the monitor's setting
 _SILENT_SAMPLES: Final = 4
 _STALL_SAMPLES: Final = 6
+_AGREEING_SAMPLES: Final = 3
 _POISON: Final = 60  # a burst: ten times what a minute may have
 _SLOW_SECONDS: Final = 0.15  # each way: an answer takes longer than Redis may need
 # A burst that takes the hindered worker longer than the window of samples that the verdict is on.
 _BURST_A_SECOND: Final = 20_000  # results, for each second between two samples
 _HINDERED_SECONDS: Final = 0.1  # each way to Redis
+_MANY_MESSAGES: Final = 1_000
+_MESSAGES_A_SECOND: Final = 28 * CROWD / GROWS_SECONDS  # of 24 schools, 3 districts and a county each
+_PILED_UP_SECONDS: Final = 30.0  # so long many messages have to wait before the monitor says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +69,24 @@ def _silence(every: float) -> float:
     return max(10.0, _SILENT_SAMPLES * every) + _ALLOWED_SECONDS + 2 * every + 3
 
 
+def _lifeless(every: float) -> float:
+    """Until a process that nothing waits for counts as silent, and the last samples agree."""
+    return max(10.0, _SILENT_SAMPLES * every) + (_AGREEING_SAMPLES + 1) * every + 5
+
+
+def _pile(every: float) -> float:
+    """Until the crowd has confirmed, many messages wait, have done so for a while, and a sample says so."""
+    return 10.0 + _MANY_MESSAGES / _MESSAGES_A_SECOND + _PILED_UP_SECONDS + 2 * every + 5
+
+
 def _standstill(every: float) -> float:
     return _ALLOWED_SECONDS + (_STALL_SAMPLES + 3) * every + 3
 
 
 @contextmanager
 def _idle(stand: Stand) -> Iterator[None]:
-    rate, stand.load.rate = stand.load.rate, 0.0
-    try:
+    with stand.load.idle():
         yield
-    finally:
-        stand.load.rate = rate
 
 
 @contextmanager
@@ -149,13 +163,12 @@ def _redis_slow(stand: Stand) -> Iterator[None]:
 
 @contextmanager
 def _redis_silent(stand: Stand) -> Iterator[None]:
-    for way in stand.surroundings.ways:
-        way.redis_proxy.pause()
+    """Connections are accepted, and nothing is answered."""
+    stand.surroundings.redis.signal(signal.SIGSTOP)
     try:
         yield
     finally:
-        for way in stand.surroundings.ways:
-            way.redis_proxy.resume()
+        stand.surroundings.redis.signal(signal.SIGCONT)
 
 
 @contextmanager
@@ -194,6 +207,10 @@ def _much_waits(stand: Stand, seen: Seen) -> bool:
 
 def _messages_wait(stand: Stand, seen: Seen) -> bool:
     return stand.measured("webhooks", "scores_webhook_queue_depth") >= ENDPOINTS
+
+
+def _too_many_wait(stand: Stand, seen: Seen) -> bool:
+    return stand.measured("webhooks", "scores_webhook_queue_depth") > _MANY_MESSAGES
 
 
 _READERS: Final = frozenset({"streams", "relay", "webhooks", "publisher"})
@@ -260,6 +277,26 @@ DRILLS: Final = (
         _silence,
     ),
     Drill(
+        "Publisher dead",
+        _stopped("publisher"),
+        "publisher",
+        Verdict.STOP,
+        "ScoresReaderStopped",
+        {"group": "publisher"},
+        _lifeless,
+    ),
+    # The worker does all it can, so it is not the one that is judged.
+    Drill(
+        "Webhook backlog",
+        crowd_away,
+        "endpoints",
+        Verdict.WARN,
+        "ScoresWebhookBacklog",
+        {},
+        _pile,
+        happened=_too_many_wait,
+    ),
+    Drill(
         "Redis slow",
         _redis_slow,
         "redis",
@@ -276,8 +313,8 @@ DRILLS: Final = (
         Verdict.STOP,
         "ScoresRedisUnreachable",
         {"part": "redis"},
-        # Nothing refuses: four questions, each with its own patience, are waited for one after the other.
-        lambda every: every + 20,
+        # Nothing refuses: what the monitor asks is waited for, one question after the other, each as long as it may take.
+        lambda every: every + 12,
         also=_READERS,
     ),
     Drill(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Final, Self
 
@@ -84,6 +85,15 @@ class Load:
         self._stopped.set()
         self._thread.join()
         self._producer.purge()
+
+    @contextmanager
+    def idle(self) -> Iterator[None]:
+        """Nothing is sent inside ``with``, but for bursts."""
+        rate, self.rate = self.rate, 0.0
+        try:
+            yield
+        finally:
+            self.rate = rate
 
     def burst(self, results: int) -> None:
         """So many results at once; returns when Kafka has them.

@@ -17,16 +17,22 @@ from tests.drills.stand import Stand
 _LOOK_SECONDS: Final = 0.2
 _RECOVERY_SECONDS: Final = 150.0
 _ALERT_SLACK_SECONDS: Final = 6.0  # beside an alert's own patience: a scrape, a look at the rules, and ours
-_PATIENT: Final = 60.0  # alerts that wait longer than that are not waited for: pending will do
+_PATIENT: Final = 120.0  # alerts that wait longer than that are not waited for: pending will do
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to run."""
+    """What to run.
+
+    Attributes:
+        fire: wait until alerts fire; otherwise until they are pending.
+        leeway: how many times longer than promised everything may take, on a machine that has other things to do.
+    """
 
     every_seconds: float
     drills: Sequence[Drill]
-    fire: bool  # wait until alerts fire; otherwise until they are pending
+    fire: bool
+    leeway: float = 1.0
 
 
 @dataclass(slots=True)
@@ -82,13 +88,15 @@ class _Run:
         self._say = say
         self._fire = options.fire and patience_seconds <= _PATIENT
         self._every = options.every_seconds
+        self._leeway = options.leeway
+        self._recovery_seconds = _RECOVERY_SECONDS * options.leeway
         self._before: set[tuple[str, frozenset[tuple[str, str]]]] = set()
         self._told: dict[str, Verdict] = {}
         self._happened = False
 
     def carry_out(self, *, recover: bool) -> None:
         """The fault, what it leads to, its end, and what that leads to."""
-        if not self._quiet(_RECOVERY_SECONDS):
+        if not self._quiet(self._recovery_seconds):
             self._fail(f"was not begun: {self._state()} has not come to rest")
             return
         self._before = {_identity(alert) for alert in self._stand.prometheus.alerts()}
@@ -103,23 +111,23 @@ class _Run:
             self._fail("what it was to show did not happen")
         end = time.monotonic()
         if recover:
-            if self._quiet(_RECOVERY_SECONDS):
+            if self._quiet(self._recovery_seconds):
                 self.outcome.recovered_seconds = time.monotonic() - end
                 self._say(f"  all is well again after {self.outcome.recovered_seconds:.0f} s")
             else:
-                self._fail(f"not well again after {_RECOVERY_SECONDS:g} s: {self._state()}")
+                self._fail(f"not well again after {self._recovery_seconds:g} s: {self._state()}")
 
     def _wait_for_verdict_and_alert(self, begin: float) -> None:
         drill, outcome = self._drill, self.outcome
-        promised = drill.within(self._every)
-        patience = outcome.patience_seconds if self._fire else 0.0
-        end = begin + 2 * promised + patience + _ALERT_SLACK_SECONDS
+        promised = drill.within(self._every) * self._leeway
+        patience = (outcome.patience_seconds if self._fire else 0.0) + _ALERT_SLACK_SECONDS * self._leeway
+        end = begin + 2 * promised + patience
         while time.monotonic() < end:
             seen = self._look()
             since = time.monotonic() - begin
             if outcome.verdict_seconds is None and seen.verdicts.get(drill.subject) is drill.verdict:
                 outcome.verdict_seconds = since
-                end = time.monotonic() + patience + _ALERT_SLACK_SECONDS
+                end = time.monotonic() + patience
                 self._say(f"  {drill.subject} is {drill.verdict} after {since:.1f} s")
             for alert in self._stand.prometheus.alerts():
                 if alert.matches(drill.alert, drill.labels):

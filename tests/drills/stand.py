@@ -163,6 +163,7 @@ class Stand:
                 _METRICS[name]: str(self._ports[name]),
                 "SCORES_WEBHOOK_KEY": KEY,
                 "SCORES_WEBHOOK_ALLOW_PRIVATE": "yes",
+                "SCORES_AUDIT_DIR": str(self._folder / "audit"),
                 "SCORES_PUBLISH_SECONDS": "5",
                 "SCORES_BATCH_RECORDS": "200",
                 "SCORES_STALL_SECONDS": "600",  # a hanging worker is to be seen, not to be ended by its watchdog

@@ -89,9 +89,7 @@ class Canary:
         """A webhook has told of the canary's cell; call it in the event loop."""
         if figures is None or figures.mean is None:
             return
-        seconds = self._deliveries.delivered(figures.mean, self._monotonic())
-        if seconds is not None:
-            self._observe(Stage.WEBHOOK, seconds)
+        self._told(self._deliveries.delivered(figures.mean, self._monotonic()))
 
     async def _one_school_year(self, exam: CanaryExam, sender: CanarySender) -> None:
         stored = StoredCanary(self._redis, exam.school, exam.field)
@@ -153,7 +151,9 @@ class Canary:
             if found is not None and found.score == journey.score:
                 journey.applied = self._monotonic() - found.seconds_ago
                 if self._receiver is not None:
-                    self._deliveries.expect(journey.score, journey.applied)
+                    self._told(
+                        self._deliveries.expect(journey.score, sent=journey.sent, applied=journey.applied)
+                    )
                 self._progress.set()
             await asyncio.sleep(_LOOK_SECONDS)
 
@@ -170,6 +170,10 @@ class Canary:
         if undelivered:
             self._metrics.lost.labels(Stage.WEBHOOK).inc(undelivered)
             logger.warning("a canary was lost stage=%s", Stage.WEBHOOK.value)
+
+    def _told(self, seconds: float | None) -> None:
+        if seconds is not None:
+            self._observe(Stage.WEBHOOK, seconds)
 
     def _observe(self, stage: Stage, seconds: float) -> None:
         self._metrics.latency.labels(stage).observe(seconds)

@@ -80,15 +80,23 @@ class Deliveries:
     """The canaries of which a webhook is still to tell. A message has the latest of everything, so it answers for earlier ones."""
 
     _waiting: dict[int, float] = field(default_factory=dict)  # when it was applied, by score; oldest first
+    _unexpected: tuple[int, float] | None = None  # the latest score that nobody waited for, and when it came
 
-    def expect(self, score: int, applied: float) -> None:
-        """A webhook is to tell of this score."""
+    def expect(self, score: int, *, sent: float, applied: float) -> float | None:
+        """A webhook is to tell of this score. How long it took, when it was faster than the look at the tables."""
         self._waiting.pop(score, None)
         self._waiting[score] = applied
+        if self._unexpected is not None:
+            told, came = self._unexpected
+            # What came before this canary was sent told of an earlier one with the same score.
+            if told == score and came >= sent:
+                return self.delivered(score, came)
+        return None
 
     def delivered(self, score: int, now: float) -> float | None:
         """How long it took to tell of this score; None when nobody waits for it."""
         if score not in self._waiting:
+            self._unexpected = score, now
             return None
         for earlier in list(self._waiting):
             applied = self._waiting.pop(earlier)
