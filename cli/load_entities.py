@@ -20,7 +20,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.stores import opened_store
-from gateway.kafka import KafkaPublisher, OutgoingRecord
+from gateway.kafka import KafkaPublisher
 from schemas.errors import InvalidInput
 from schemas.events import (
     ORGANIZATION_TYPE,
@@ -32,6 +32,7 @@ from schemas.events import (
 from schemas.identifiers import OrganizationLevel
 from schemas.keys import ORGANIZATIONS as DIRECTORY
 from schemas.organization_files import missing_parents, read_organizations
+from schemas.process.outgoing import OutgoingRecord
 from schemas.topics import ORGANIZATIONS
 
 _PUBLISHED_AT_ONCE: Final = 1_000

@@ -19,3 +19,6 @@ GatewayAddress = Annotated[
     str | None,
     typer.Option("--gateway", envvar="SCORES_GATEWAY_URL", help="Default: the running local stack."),
 ]
+Partitions = Annotated[
+    int, typer.Option(min=1, max=1024, help="Partitions of the results topic, when it is created.")
+]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 
 CDS: Final = {"type": "string", "pattern": "^[0-9]{14}$", "examples": ["19647330000000"]}
+TIME: Final = {"type": "string", "format": "date-time"}
+YEAR: Final = {"type": "integer", "minimum": 2000, "maximum": 2199}
 
 
 def json_answer(description: str, schema: str) -> dict[str, Any]:
@@ -40,3 +43,9 @@ def refusals(*statuses: str) -> dict[str, Any]:
 def query_parameter(name: str, schema: dict[str, Any], description: str) -> dict[str, Any]:
     """A parameter in the address."""
     return {"name": name, "in": "query", "schema": schema, "description": description}
+
+
+def object_schema(properties: dict[str, Any], *, optional: Collection[str] = ()) -> dict[str, Any]:
+    """An object that has all of these, but perhaps not the optional ones."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required}

@@ -104,7 +104,7 @@ def export(
 def verify(
     spool: Annotated[
         list[Path] | None,
-        typer.Option("--spool", help="Also a gateway's SCORES_AUDIT_DIR; several for several."),
+        typer.Option("--spool", help="Also the SCORES_AUDIT_DIR of a machine; several for several."),
     ] = None,
     spool_only: Annotated[bool, typer.Option("--spool-only", help="Do not read Kafka.")] = False,
     against: Annotated[

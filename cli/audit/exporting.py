@@ -1,7 +1,7 @@
 """``scores audit export``: the record of disclosures, which a district may ask for.
 
 A disclosure is what one person was shown through one token: from when to when, of which topic, in which class, and how it
-ended. Those of a district are the ones that contained results of its students: of itself and its schools; and totals of its
+ended; or what one of their webhooks was sent, and with which status that was answered. Those of a district are the ones that contained results of its students: of itself and its schools; and totals of its
 county and the state, which its students are part of. The class says whether those were exact or held back.
 """
 
@@ -17,14 +17,20 @@ from rich.console import Console
 from rich.text import Text
 
 from cli.audit.reading import stored_entries
-from cli.audit.selection import Reach, concerns, organization_of
+from cli.audit.selection import ENDS, Reach, concerns, organization_of
 from cli.private_file import private_output
 from gateway.spreadsheets import csv_rows
 from schemas.audit import AuditEntry, AuditEvent, AuditKind
 from schemas.figures import rfc3339
 from schemas.identifiers import OrganizationId, level_of
 
-_SHOWN: Final = frozenset({AuditKind.STREAM_OPENED, AuditKind.STREAM_CHANGED, AuditKind.RESULTS_READ})
+# What discloses results, and in which way.
+_SHOWN: Final = {
+    AuditKind.STREAM_OPENED: "stream",
+    AuditKind.STREAM_CHANGED: "stream",
+    AuditKind.RESULTS_READ: "request",
+    AuditKind.WEBHOOK_SENT: "webhook",
+}
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -42,6 +48,8 @@ class Disclosure(Struct, frozen=True):
     level: str
     visibility: str
     report: str
+    way: str  # stream, request or webhook
+    said: str  # of a webhook: its endpoint, what it told of, and whether figures were in it
     tests: str
     grades: str
     years: str
@@ -93,8 +101,8 @@ def disclosures(
 ) -> Iterator[tuple[int, Disclosure]]:
     """Every disclosure of the time that concerns the district (None: any), with when it began.
 
-    Entries of a chain are expected in their order. A stream that nobody saw end is given the end of its chain: the next
-    chain of the same folder names it.
+    Entries of a chain are expected in their order. What nobody saw end is given the end of its chain: the next chain of the
+    same folder names it. A webhook that told of no results, but of a release state, is none.
     """
     shown: dict[str, _Open] = {}
     continued: dict[str, int] = {}
@@ -104,9 +112,9 @@ def disclosures(
             continued.update((head.chain, entry.at_ms) for head in event.heads)
         before = shown.pop(event.stream, None) if event.stream and _ends(event) else None
         if before is not None:
-            how = event.outcome if event.kind is AuditKind.STREAM_CLOSED else "changed"
+            how = event.outcome if event.kind in ENDS else "changed"
             yield from _rows(before, entry.at_ms, how, district, since_ms, until_ms)
-        if event.kind not in _SHOWN:
+        if event.kind not in _SHOWN or (event.kind is AuditKind.WEBHOOK_SENT and not event.report):
             continue
         address = event.address or (before.address if before else "")
         if event.stream:
@@ -115,12 +123,13 @@ def disclosures(
             yield from _rows(_Open(entry, address), entry.at_ms, "answered", district, since_ms, until_ms)
     for left in shown.values():
         ended = continued.get(left.entry.chain)
-        how = "" if ended is None else "the gateway ended"
+        sender = "worker" if left.entry.event.kind is AuditKind.WEBHOOK_SENT else "gateway"
+        how = "" if ended is None else f"the {sender} ended"
         yield from _rows(left, ended, how, district, since_ms, until_ms)
 
 
 def _ends(event: AuditEvent) -> bool:
-    return event.kind in (AuditKind.STREAM_CLOSED, AuditKind.STREAM_CHANGED)
+    return event.kind in ENDS or event.kind is AuditKind.STREAM_CHANGED
 
 
 def _rows(
@@ -152,6 +161,8 @@ def _rows(
                 level=level_of(organization).value,
                 visibility=event.classes[at] if at < len(event.classes) else "".join(event.classes[:1]),
                 report=event.report,
+                way=_SHOWN[event.kind],
+                said=event.detail if event.kind is AuditKind.WEBHOOK_SENT else "",
                 tests=" ".join(event.tests),
                 grades=" ".join(event.grades),
                 years=" ".join(map(str, event.years)),

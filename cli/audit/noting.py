@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from gateway.kafka import EventPublisher, OutgoingRecord
 from schemas.audit import NO_HASH, AuditEvent, AuditKind, entry_bytes
+from schemas.process.outgoing import EventPublisher, OutgoingRecord
 from schemas.topics import AUDIT
 
 

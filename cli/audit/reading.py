@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cli.topic_progress import shown_progress
-from gateway.audit.spool import segment_path, segments
 from schemas.audit import AuditEntry, Broken, read_entry
 from schemas.errors import InvalidInput
+from schemas.process.audit.spool import segment_path, segments
 from schemas.topics import AUDIT
 from streams.topic_reading import read_topic
 
@@ -47,7 +47,7 @@ def spooled_lines(folder: Path) -> Iterator[tuple[bytes, str]]:
     """
     if not folder.is_dir():
         raise InvalidInput(
-            f"'{folder}' is no folder; expected what SCORES_AUDIT_DIR names on a gateway's machine"
+            f"'{folder}' is no folder; expected what SCORES_AUDIT_DIR names on the machine of a gateway or webhook worker"
         )
     for chain, firsts in segments(folder).items():
         for first in firsts:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from schemas.audit import AuditEntry, AuditEvent, AuditKind
 from schemas.errors import InvalidIdentifier, InvalidInput
 from schemas.identifiers import OrganizationId, ancestry, organization_id
+
+# What ends a stream, or an attempt to deliver a webhook; entries of one kind have the same ``stream``.
+ENDS: Final = frozenset({AuditKind.STREAM_CLOSED, AuditKind.WEBHOOK_ANSWERED})
 
 
 class Reach(StrEnum):
@@ -34,7 +38,7 @@ class Selection:
 
 
 class Matcher:
-    """Decides entry by entry. A closing or renewal names no organizations: it goes with the stream it is of."""
+    """Decides entry by entry. A closing or renewal names no organizations: it goes with the stream, or attempt to deliver, it is of."""
 
     def __init__(self, wanted: Selection) -> None:
         self._wanted = wanted
@@ -58,7 +62,7 @@ class Matcher:
         if not event.stream:
             return named
         known = event.stream in self._streams
-        if event.kind is AuditKind.STREAM_CLOSED:
+        if event.kind in ENDS:
             self._streams.discard(event.stream)
         elif named:
             self._streams.add(event.stream)

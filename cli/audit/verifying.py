@@ -125,10 +125,10 @@ def _print(checker: Checker, findings: list[Finding], unshipped: int) -> None:
     for chain in checker.open_ends():
         _say(
             console,
-            f"{chain.name} has no end: it is being written, or its gateway was killed and none has started there since.",
+            f"{chain.name} has no end: it is being written, or its process was killed and none has started there since.",
         )
     if unshipped:
-        _say(console, f"{unshipped:,} entries are in spools only; a gateway on that machine ships them.")
+        _say(console, f"{unshipped:,} entries are in spools only; a process with that folder ships them.")
     for one in findings[:_FINDINGS_SHOWN]:
         _say(console, f"{one.fault.value.upper()}: {one.chain or 'a record'}: {one.said}", "bold red")
     if len(findings) > _FINDINGS_SHOWN:

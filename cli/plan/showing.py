@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.plan.calculating import Demand, Line, Plan, make_plan
+from cli.plan.calculating import Plan, make_plan
+from cli.plan.demand import Demand
+from cli.plan.line import Line
 from cli.plan.measured import Assumed, Measured
 
 

@@ -9,13 +9,15 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from cli.rebuild.comparing import Comparer, Findings, PartitionReader
+from cli.rebuild.comparing import Comparer, Findings
 from cli.rebuild.context import Context
+from cli.rebuild.partition_reading import PartitionReader
 from cli.rebuild.tables import LogLimits, ServingLimits, partition_keys
-from gateway.kafka import KafkaPublisher, OutgoingRecord
+from gateway.kafka import KafkaPublisher
 from schemas.assessments import load_registry
 from schemas.errors import AggregateUnderflow, Fenced, PositionMoved, RebuildStopped
 from schemas.keys import ORGANIZATIONS_POSITION, RELEASES_POSITION, how_made
+from schemas.process.outgoing import OutgoingRecord
 from schemas.pseudonyms import Pseudonymizer
 from schemas.topics import EXAM_RESULTS, ORGANIZATIONS, REJECTED
 from streams.clock import SystemClock
@@ -194,10 +196,10 @@ class Replacement:
     async def _compare(self, filling: Filling, tables: NotingTables) -> Findings:
         run = self._run
         self._verified = 0.0
-        reader = PartitionReader(run.redis, tables, self._registry)
+        reader = PartitionReader(run.redis, tables)
         rebuild = run.plan.rebuild
         await reader.find_organizations([rebuild.generation, rebuild.beside])
-        comparer = Comparer(reader, run.plan.comparison)
+        comparer = Comparer(reader, run.plan.comparison, self._registry)
         total = Findings()
         for number, (old, new) in enumerate(zip(self._old, self._new, strict=True)):
             while True:

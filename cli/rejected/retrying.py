@@ -26,9 +26,10 @@ from cli.rejected.listing import remedy
 from cli.rejected.records import RejectedRecord, utc
 from cli.rejected.selection import Selection
 from cli.rejected.topic import read_index, read_places
-from gateway.kafka import KafkaPublisher, OutgoingRecord
+from gateway.kafka import KafkaPublisher
 from schemas import rejections
 from schemas.errors import InvalidInput
+from schemas.process.outgoing import OutgoingRecord
 from schemas.topics import EXAM_RESULTS, REJECTED
 
 _AT_ONCE: Final = 1_000

@@ -24,12 +24,13 @@ from rich.text import Text
 from cli.audit.noting import noted_by_operator
 from cli.rejected.records import stamp, utc
 from cli.rejected.topic import read_index
-from gateway.kafka import KafkaPublisher, OutgoingRecord
+from gateway.kafka import KafkaPublisher
 from schemas.audit import AuditEvent, AuditKind
 from schemas.closings import LEAD_MS, TOLERANCE_MS, Change, ClosedTest, Closings, Interval, fold
 from schemas.errors import InvalidInput
 from schemas.events import CLOSING_TYPE, ClosingEntry, cloud_event_headers, encode_event, microseconds
 from schemas.identifiers import STATE
+from schemas.process.outgoing import OutgoingRecord
 from schemas.rejections import Reason
 from schemas.topics import CLOSINGS
 from streams.closings_topic import read_changes

@@ -15,7 +15,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from gateway.audit.notes import Notes
-from gateway.auditing import NoAudit
 from gateway.imports.bodies import BodyRoom
 from gateway.imports.documents import (
     JSON,
@@ -39,6 +38,7 @@ from schemas.access.roles import IMPORT_ROLE
 from schemas.audit import AuditKind
 from schemas.errors import DependencyUnavailable, InvalidInput
 from schemas.identifiers import CANARY_COUNTY, STATE
+from schemas.process.audit.auditor import NoAudit
 
 logger = logging.getLogger(__name__)
 

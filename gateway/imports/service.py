@@ -32,11 +32,11 @@ from gateway.imports.judging import MayLoad, Sender, judge, needs_reading, repea
 from gateway.imports.reading import Reading, Refusal
 from gateway.imports.records import IMPORTS_PATH, ImportRecord, Outcome, Submission, tally
 from gateway.imports.store import ImportStore
-from gateway.kafka import EventPublisher, OutgoingRecord
 from schemas import rejections
 from schemas.events import EXAM_RESULT_TYPE, ExamResult, cloud_event_headers, encode_event
 from schemas.identifiers import StudentId, StudentKey
 from schemas.imports import FieldError, ImportStatus
+from schemas.process.outgoing import EventPublisher, OutgoingRecord
 from schemas.pseudonyms import Pseudonymizer
 from schemas.rejections import Reason
 from schemas.topics import EXAM_RESULTS, REJECTED
