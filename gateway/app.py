@@ -16,9 +16,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.audit.keeping import AuditKeeping
 from gateway.audit.notes import Notes
-from gateway.audit.writer import Audit
 from gateway.bursts import best_burst
 from gateway.closing_routes import closing_routes
 from gateway.commands import Commands, carry_out, new_node
@@ -42,7 +40,7 @@ from gateway.page_files import page_routes
 from gateway.problems import problem_response
 from gateway.public_routes import PublicView
 from gateway.reassessing import close_revoked, reassess
-from gateway.redis_connection import connect
+from gateway.redis_connection import REDIS_AWAY, connect
 from gateway.release_news import hear_of_releases
 from gateway.releases.changing import ReleaseChanges
 from gateway.releases.routes import release_routes
@@ -63,6 +61,8 @@ from schemas.access.role_book import RoleBook
 from schemas.assessments import AssessmentLookup, load_registry
 from schemas.audit import AuditEvent, AuditKind, shortened
 from schemas.errors import ScoreStreamError
+from schemas.process.audit.keeping import AuditKeeping
+from schemas.process.audit.writer import Audit
 from schemas.pseudonyms import Pseudonymizer
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
         return revocations.check(holder.principal(roles.current))
 
     node = new_node()
-    audit = Audit(settings.audit, node, metrics)
+    audit = Audit(settings.audit, node, metrics.audit)
     notes = Notes(audit)
     carrying_out = notes.carrying_out(partial(carry_out, connections, settings.subscriptions, admitted))
     commands = Commands(redis, node, carrying_out)
@@ -135,7 +135,13 @@ def create_app(settings: Settings, *, assessments: AssessmentLookup | None = Non
     )
 
     keeping = AuditKeeping(
-        settings.audit, audit, notes, KafkaPublisher(settings.kafka, client_id="scores-audit"), redis, metrics
+        settings.audit,
+        audit,
+        KafkaPublisher(settings.kafka, client_id="scores-audit"),
+        redis,
+        metrics.audit,
+        redis_away=REDIS_AWAY,
+        before_end=notes.refusals.tell,
     )
 
     public = PublicView(settings.public, assessments or registry.at)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any, Final
 
 from gateway.closing_answers import AcceptedClosing, ClosingOrder, ClosingsAnswer
-from gateway.openapi_parts import json_answer, refusals
+from gateway.openapi_parts import YEAR, json_answer, refusals
 
 CLOSINGS_PATH: Final = "/v1/closings"
 CLOSING_STRUCTS: Final = (ClosingOrder, AcceptedClosing, ClosingsAnswer)
 
 _PLACE: Final = (
-    ("year", {"type": "integer", "minimum": 2000, "maximum": 2199}),
+    ("year", YEAR),
     ("test", {"type": "string", "examples": ["ELA-SUM"]}),
 )
 

@@ -24,7 +24,6 @@ from gateway.closing_answers import (
     ListedClosing,
 )
 from gateway.closing_openapi import CLOSINGS_PATH
-from gateway.kafka import EventPublisher, OutgoingRecord
 from gateway.private_answers import private_json
 from gateway.problems import RETRY_AFTER_SECONDS, problem
 from gateway.redis_connection import RedisClient
@@ -41,6 +40,7 @@ from schemas.events import CLOSING_TYPE, ClosingEntry, cloud_event_headers, enco
 from schemas.figures import rfc3339
 from schemas.identifiers import STATE
 from schemas.keys import CLOSINGS as STORED
+from schemas.process.outgoing import EventPublisher, OutgoingRecord
 from schemas.topics import CLOSINGS
 
 _LARGEST_BODY: Final = 1_024

@@ -10,7 +10,7 @@ from typing import Final
 
 from starlette.requests import HTTPConnection
 
-from gateway.auditing import PRINCIPAL
+from gateway.request_scope import PRINCIPAL
 from gateway.revocation_log import RevocationLog
 from gateway.tokens import Principal, TokenRefused, TokenVerifier
 

@@ -11,12 +11,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from schemas.errors import DependencyUnavailable
+from schemas.process.outgoing import OutgoingRecord
 
 logger = logging.getLogger(__name__)
 
@@ -29,27 +29,6 @@ _POLL_SECONDS: Final = 0.5  # how long the polling thread notices a close late
 _FULL_QUEUE_PAUSE_SECONDS: Final = 0.01
 # Records handed over between two turns of the event loop; about 2 ms.
 _HANDED_OVER_AT_ONCE: Final = 500
-
-
-@dataclass(frozen=True, slots=True)
-class OutgoingRecord:
-    """One record to produce; records of the same topic and key stay in order."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: tuple[tuple[str, bytes], ...] = ()
-
-
-class EventPublisher(Protocol):
-    """What the import service needs of Kafka."""
-
-    async def publish(self, records: Sequence[OutgoingRecord]) -> None:
-        """Return when every record is acknowledged.
-
-        Raises:
-            DependencyUnavailable: at least one is not, within the time budget.
-        """
 
 
 class KafkaPublisher:

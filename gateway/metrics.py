@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
+from schemas.process.audit.metrics import AuditMetrics
 from schemas.process.facts import tell_of_process
 
 
@@ -91,22 +92,5 @@ class Metrics:
             "Time up to which results are complete, as subscribers are told",
             registry=self.registry,
         )
-        self.audit_entries = Counter(
-            "scores_audit_entries", "Audit entries written to the spool", registry=self.registry
-        )
-        self.audit_lost = Counter(
-            "scores_audit_lost",
-            "Audit entries that found no room while the disk took none",
-            registry=self.registry,
-        )
-        self.audit_failing = Gauge(
-            "scores_audit_failing",
-            "1 while the audit cannot be written, and nothing new is shown",
-            registry=self.registry,
-        )
-        self.audit_unshipped_bytes = Gauge(
-            "scores_audit_unshipped_bytes",
-            "Audit in the spool that Kafka has not acknowledged",
-            registry=self.registry,
-        )
+        self.audit = AuditMetrics(self.registry)
         tell_of_process(self.registry)

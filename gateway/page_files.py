@@ -1,7 +1,11 @@
-"""The web pages: a few files of this package, served as they are, under a policy that lets nothing else in."""
+"""The web pages: a few files of this package, under a policy that lets nothing else in.
+
+All but the pages are served as they are. A page has what is its own, and ``frame.html`` what all have around it.
+"""
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from importlib.resources import files
 from pathlib import PurePath
@@ -28,6 +32,8 @@ _FILES: Final = (
     "style.css",
     "icon.svg",
 )
+_SLOT: Final = re.compile(r'<slot name="([a-z-]+)"></slot>')
+_FILLING: Final = re.compile(r'<template slot="([a-z-]+)">(.*?)</template>', re.DOTALL)
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -43,15 +49,26 @@ _POLICY: Final = (
 def page_routes() -> list[Route]:
     """``/``, ``/ops`` and the files that they ask for. They are for everybody; what they show takes a token."""
     folder = files("gateway").joinpath("page")
-    addresses = _PAGES | {name: f"/page/{name}" for name in _FILES}
+    frame = folder.joinpath("frame.html").read_text("utf-8")
+    contents = {
+        address: (name, framed(frame, folder.joinpath(name).read_text("utf-8")).encode())
+        for name, address in _PAGES.items()
+    }
+    contents |= {f"/page/{name}": (name, folder.joinpath(name).read_bytes()) for name in _FILES}
     return [
-        Route(
-            address,
-            _PageFile(folder.joinpath(name).read_bytes(), _TYPES[PurePath(name).suffix]).answer,
-            methods=["GET"],
-        )
-        for name, address in addresses.items()
+        Route(address, _PageFile(content, _TYPES[PurePath(name).suffix]).answer, methods=["GET"])
+        for address, (name, content) in contents.items()
     ]
+
+
+def framed(frame: str, page: str) -> str:
+    """The frame, each of its slots filled with the page's template of that name.
+
+    Raises:
+        KeyError: the page has no template for a slot.
+    """
+    fillings = {name: content.strip("\n") for name, content in _FILLING.findall(page)}
+    return _SLOT.sub(lambda slot: fillings[slot[1]], frame)
 
 
 class _PageFile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gateway.openapi_parts import CDS, query_parameter
+from gateway.openapi_parts import CDS, YEAR, query_parameter
 
 _CONDITIONAL: Final = (
     "Asked again with `If-None-Match`, it costs nothing while figures stand still: they move by groups of students, once in "
@@ -67,9 +67,7 @@ def public_paths() -> dict[str, Any]:
             "grades, and only where each of them is shown. " + _CONDITIONAL,
             [
                 {
-                    **query_parameter(
-                        "year", {"type": "integer", "minimum": 2000, "maximum": 2199}, "The school year."
-                    ),
+                    **query_parameter("year", YEAR, "The school year."),
                     "required": True,
                 },
                 {

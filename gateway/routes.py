@@ -94,23 +94,26 @@ async def organizations(request: Request) -> Response:
     under = request.query_params.get("under")
     top = STATE if under is None else organization_id(under)
     known = gateway.hub.directory
-    # The directory is not asked about what is not open: then what exists takes no longer than what does not.
-    reached = principal.rights.touches(Permission.CUSTOM_AGGREGATE_READ, top)
-    visible = principal.rights.visible_among(known.under(top)) if reached else []
-    visible += _canaries_for_operators(principal.rights, known, top, visible)
+    visible = _visible(principal.rights, known, top)
+    if top == STATE and (canaries := _visible(principal.rights, known, CANARY_COUNTY)):
+        visible = sorted([*visible, *canaries])
     asked = str(Topic(top))
     gateway.notes.read(request, principal, AuditKind.ORGANIZATIONS_LISTED, organizations=(asked,))
     body = {"organizations": [known.summary(organization) for organization in visible]}
     return private_json(body)
 
 
-def _canaries_for_operators(
-    rights: Rights, known: OrganizationList, top: OrganizationId, visible: Sequence[OrganizationId]
-) -> list[OrganizationId]:
-    """Who may see how the service does, sees that there are canaries; nobody else who has no part in them does."""
-    if not (top == STATE or is_canary(top)) or not rights.covers(Permission.OPERATIONS_READ, STATE):
+def _visible(rights: Rights, known: OrganizationList, top: OrganizationId) -> list[OrganizationId]:
+    """What somebody may see of an organization and all below it; the canary's county is below nothing.
+
+    Who may see how the service does, sees that there are canaries, if not their figures.
+    """
+    # The directory is not asked about what is not open: then what exists takes no longer than what does not.
+    if is_canary(top) and rights.covers(Permission.OPERATIONS_READ, STATE):
+        return known.under(top)
+    if not rights.touches(Permission.CUSTOM_AGGREGATE_READ, top):
         return []
-    return [one for one in known.under(CANARY_COUNTY if top == STATE else top) if one not in visible]
+    return rights.visible_among(known.under(top))
 
 
 async def session(request: Request) -> Response:

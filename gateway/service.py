@@ -10,7 +10,6 @@ from redis.exceptions import RedisError
 from starlette.requests import HTTPConnection
 
 from gateway.audit.notes import Notes
-from gateway.auditing import Auditor, NoAudit
 from gateway.commands import Commands
 from gateway.connections import Connections
 from gateway.credentials import Credentials
@@ -26,6 +25,7 @@ from gateway.tables import Tables
 from gateway.tickets import Tickets
 from gateway.tokens import Principal
 from schemas.access.role_book import RoleBook
+from schemas.process.audit.auditor import Auditor, NoAudit
 
 _READY_SECONDS = 1.0
 _FAREWELL_SECONDS = 0.5  # for the last ones' frames to leave

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.audit.settings import AuditSettings
 from gateway.connections import ConnectionLimits
 from gateway.fetched_keys import RefreshTimes
 from gateway.imports.settings import ImportSettings
@@ -17,6 +16,7 @@ from gateway.stream import StreamLimits
 from gateway.subscriptions import SubscriptionLimits
 from gateway.webhooks.settings import WebhookSettings
 from schemas.environment import Environment, SharedSettings
+from schemas.process.audit.settings import AuditSettings
 from schemas.tracing import TracingSettings
 
 

@@ -14,11 +14,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway import sse
 from gateway.accepting import NOT_ACCEPTABLE, accepts_event_stream
-from gateway.auditing import PRINCIPAL, AuditUnavailable
 from gateway.commands import Outcome, Result, new_stream_id
 from gateway.connections import counted_address
 from gateway.problems import RETRY_AFTER_SECONDS, problem
 from gateway.request_bodies import read_body
+from gateway.request_scope import PRINCIPAL
 from gateway.service import Gateway, gateway_of
 from gateway.stream import Stream, farewell
 from gateway.streaming_response import StreamingResponse
@@ -28,6 +28,7 @@ from gateway.topics import parse_since
 from schemas.access.permissions import Forbidden
 from schemas.audit import AuditKind
 from schemas.errors import DependencyUnavailable, InvalidInput
+from schemas.process.audit.auditor import AuditUnavailable
 
 _LARGEST_BODY: Final = 65_536  # 500 topics are 20 kB
 _AFTER_CHANGE_SECONDS: Final = 2

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from starlette.middleware import Middleware
 
-from gateway.kafka import EventPublisher
 from gateway.ticking import TickEnded, nobody_told
+from schemas.process.outgoing import EventPublisher
 from schemas.tracing import TracingSettings
 
 

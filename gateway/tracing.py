@@ -11,7 +11,7 @@ from opentelemetry.trace import Span, SpanKind
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway.imports.records import IMPORTS_PATH
-from gateway.kafka import EventPublisher, OutgoingRecord
+from schemas.process.outgoing import EventPublisher, OutgoingRecord
 from schemas.process.spans import Attributes, Spans, traceparent_of
 from schemas.topics import EXAM_RESULTS
 from schemas.tracing import TRACEPARENT, TraceContext, newest_batches, parse_traceparent

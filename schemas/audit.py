@@ -62,6 +62,8 @@ class AuditKind(StrEnum):
     WEBHOOK_SECRET_ROTATED = "webhook_secret_rotated"
     WEBHOOK_ORDERED = "webhook_ordered"  # a test message, something again, or that it is enabled
     WEBHOOK_REVOKED = "webhook_revoked"  # a revocation reached its owner's rights
+    WEBHOOK_SENT = "webhook_sent"  # an attempt to deliver begins; ``stream`` names it
+    WEBHOOK_ANSWERED = "webhook_answered"  # how that attempt ended
     # Of the audit itself.
     CHAIN_STARTED = "chain_started"
     CHAIN_ENDED = "chain_ended"
@@ -69,7 +71,7 @@ class AuditKind(StrEnum):
     ENTRIES_LOST = "entries_lost"  # more came than could be held while the disk took nothing
 
 
-class Head(Struct, frozen=True):
+class Head(Struct, frozen=True, gc=False):
     """Where a chain stands: its newest entry."""
 
     chain: str
@@ -77,10 +79,11 @@ class Head(Struct, frozen=True):
     hash: str
 
 
-class AuditEvent(Struct, frozen=True, omit_defaults=True, kw_only=True):
+class AuditEvent(Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     """What is noted. Everything but the kind may be left out; what is left out is not in the entry.
 
     Attributes:
+        stream: of a stream its id, of an attempt to deliver a webhook the message's id and the time; whatever is named so ends.
         organizations: the topics as they were written (``district/<CDS>/schools``), or ``<level>/<CDS>``.
         classes: how each of them is shown (``VisibilityClass``), one for each; or one for all.
         report: whether results of persons or aggregates of them.
@@ -106,7 +109,7 @@ class AuditEvent(Struct, frozen=True, omit_defaults=True, kw_only=True):
     rule: str = ""
     detail: str = ""
     resumed: str = ""
-    seconds: float = 0.0  # how long a stream was open
+    seconds: float = 0.0  # how long a stream was open, or an answer took
     heads: tuple[Head, ...] = ()
 
 
@@ -120,7 +123,7 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     hash: str
 
 
-class _Body(Struct, frozen=True):
+class _Body(Struct, frozen=True, gc=False):
     chain: str
     number: int
     at_ms: int

@@ -19,7 +19,15 @@ from typing import Final
 
 from schemas.errors import InvalidIdentifier, InvalidInput
 from schemas.events import OrganizationEntry
-from schemas.identifiers import OrganizationId, OrganizationLevel, district_of, level_of, organization_id
+from schemas.identifiers import (
+    CANARY_COUNTY,
+    OrganizationId,
+    OrganizationLevel,
+    district_of,
+    is_canary,
+    level_of,
+    organization_id,
+)
 
 # The state's Type ID: what the line describes, and for schools whose charter it is. The District Name of a type 9 line
 # is the charter's own name; nothing reads it, because districts are named by their own (type 6) lines.
@@ -194,6 +202,12 @@ def _plain(line: _Line) -> Iterator[OrganizationEntry]:
 def _entry(
     cds: OrganizationId, name: str, kind: OrganizationLevel, charter: str | None, column: str
 ) -> OrganizationEntry:
+    if is_canary(cds):
+        # Everything there counts as a canary's: a real school would have its results refused, and be seen by nobody.
+        raise _FaultyLine(
+            f"{cds} is in county {CANARY_COUNTY[:2]}, which is kept for the canary, and that lists its own schools; leave "
+            "the line out, or give the organization a code of its own county"
+        )
     if level_of(cds) is not kind:
         raise _FaultyLine(f"{cds} is the code of a {level_of(cds)}, but the line describes a {kind}")
     if not 0 < len(name) <= _LONGEST_NAME:

@@ -20,7 +20,8 @@ from prometheus_client import CollectorRegistry
 from consumers.webhooks.answers import Limits
 from consumers.webhooks.attempt_headers import Signer
 from consumers.webhooks.attempting import Sends
-from consumers.webhooks.connection import connect
+from consumers.webhooks.audit_producer import AuditProducer
+from consumers.webhooks.connection import REDIS_AWAY, connect
 from consumers.webhooks.delivery_metrics import DeliveryMetrics
 from consumers.webhooks.metrics import WorkerMetrics
 from consumers.webhooks.resolving import Resolver, SystemLookup
@@ -31,6 +32,9 @@ from schemas.access.role_book import RoleBook
 from schemas.assessments import load_registry
 from schemas.errors import InvalidInput, ScoreStreamError
 from schemas.logs import configure_logging
+from schemas.process.audit.keeping import AuditKeeping
+from schemas.process.audit.metrics import AuditMetrics
+from schemas.process.audit.writer import Audit
 from schemas.process.facts import running_version, tell_of_process
 from schemas.process.pages import serve_pages
 from schemas.process.pulse import Pulse
@@ -47,6 +51,8 @@ def main() -> int:
         roles.load()
         tls = tls_context(None if settings.authorities is None else str(settings.authorities))
         registry, pulse = CollectorRegistry(), Pulse()
+        audit_metrics = AuditMetrics(registry)
+        audit = Audit(settings.audit, f"webhooks-{secrets.token_hex(6)}", audit_metrics)
         tell_of_process(registry)
         serve_pages(settings.metrics_port, registry, pulse)
     except InvalidInput as error:
@@ -54,8 +60,8 @@ def main() -> int:
         return 2
     configure_logging(settings.log_format)
     try:
-        uvloop.run(_run(settings, roles, registry, tls, pulse))
-    except ScoreStreamError as error:
+        uvloop.run(_run(settings, roles, registry, tls, pulse, audit, audit_metrics))
+    except (ScoreStreamError, OSError) as error:
         logger.error("stopped: %s", error)
         return 1
     logger.info("stopped")
@@ -63,7 +69,13 @@ def main() -> int:
 
 
 async def _run(
-    settings: Settings, roles: RoleBook, registry: CollectorRegistry, tls: ssl.SSLContext, pulse: Pulse
+    settings: Settings,
+    roles: RoleBook,
+    registry: CollectorRegistry,
+    tls: ssl.SSLContext,
+    pulse: Pulse,
+    audit: Audit,
+    audit_metrics: AuditMetrics,
 ) -> None:
     pulse.beat_on(asyncio.get_running_loop())
     box = settings.deployment.box()
@@ -76,6 +88,14 @@ async def _run(
         limits=Limits(seconds=settings.delivery.attempt_seconds),
     )
     sends, stop_tracing = _traced(sender, settings)
+    keeping = AuditKeeping(
+        settings.audit,
+        audit,
+        AuditProducer(settings.kafka),
+        redis,
+        audit_metrics,
+        redis_away=REDIS_AWAY,
+    )
     worker = Worker(
         settings,
         redis,
@@ -86,7 +106,9 @@ async def _run(
         load_registry(),
         WorkerMetrics(registry),
         DeliveryMetrics(registry),
+        audit,
     )
+    await keeping.start()
     reading = asyncio.create_task(roles.run(), name="reading the roles")
     try:
         await until_stopped(worker.run(), "the worker")
@@ -94,6 +116,7 @@ async def _run(
         reading.cancel()
         await asyncio.wait({reading})
         await sender.close()
+        await keeping.stop()
         lookup.close()
         await redis.aclose()
         await asyncio.to_thread(stop_tracing)

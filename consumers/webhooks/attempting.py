@@ -1,30 +1,28 @@
-"""One attempt: what is sent to whom by now, and what follows from the answer, written down.
+"""One attempt: what is sent to whom by now; what follows from the answer is written by ``consumers.webhooks.following_up``.
 
-At least once, with the same id: an attempt is written after its answer, so one that a crash interrupted is made again.
+At least once, with the same id: an attempt is written after its answer, so one that a crash interrupted is made again. Nothing
+is sent before it is in the audit.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from random import Random
 from typing import Final, Protocol
-
-from msgspec.structs import replace
 
 from consumers.webhooks.allowance import Allowances
 from consumers.webhooks.care import Care
 from consumers.webhooks.delivery_metrics import UNSENT, DeliveryMetrics
+from consumers.webhooks.disclosures import Disclosures
 from consumers.webhooks.endpoint_messages import token_of
+from consumers.webhooks.following_up import FollowUp
 from consumers.webhooks.lanes import Lane, Lanes
 from consumers.webhooks.outbox import Outbox, ReignEnded
-from consumers.webhooks.outcomes import Consequence, Heard, Purpose, Rules, consequence
 from consumers.webhooks.sending import Answer
 from schemas.errors import DependencyUnavailable, InvalidInput
 from schemas.webhooks.endpoints import Endpoint, EventType
-from schemas.webhooks.ids import CONFIRMATION_HEADER, confirms
-from schemas.webhooks.messages import Attempt, Message, MessageState
-from schemas.webhooks.retrying import Verdict
+from schemas.webhooks.ids import CONFIRMATION_HEADER
+from schemas.webhooks.messages import Message, MessageState
 
 _log = logging.getLogger(__name__)
 
@@ -77,13 +75,13 @@ class Attempting:
         care: Care,
         lanes: Lanes,
         allowances: Allowances,
-        rules: Rules,
         metrics: DeliveryMetrics,
+        follow_up: FollowUp,
+        disclosures: Disclosures,
         *,
         allow_private: bool,
         under_way: set[str],
         clock_ms: Callable[[], int],
-        rng: Random,
     ) -> None:
         self._outbox = outbox
         self._sender = sender
@@ -91,12 +89,12 @@ class Attempting:
         self._care = care
         self._lanes = lanes
         self._allowances = allowances
-        self._rules = rules
         self._metrics = metrics
+        self._follow_up = follow_up
+        self._disclosures = disclosures
         self._allow_private = allow_private
         self._under_way = under_way
         self._clock_ms = clock_ms
-        self._rng = rng
 
     async def turn(self, taken: Message, lane: Lane | None) -> int | None:
         """Attempt a message, or what takes its place; how many milliseconds its receiver took; None: nothing was sent."""
@@ -155,86 +153,18 @@ class Attempting:
             await self._outbox.finish(message, None, MessageState.SUPERSEDED, why, now_ms=now_ms)
             return None
         headers = self._signer.headers(endpoint, message, now_ms)
-        self._allowances.of(endpoint, now_ms).take()
-        answer = await self._sender.send(
-            endpoint.url,
-            headers,
-            message.body,
-            private=self._allow_private and endpoint.private_network,
-            want_header=None if token is None else CONFIRMATION_HEADER,
-        )
-        await self._write(endpoint, message, token, answer, now_ms, lane)
+        async with self._disclosures.of(endpoint, message, now_ms) as noted:
+            self._allowances.of(endpoint, now_ms).take()
+            answer = await self._sender.send(
+                endpoint.url,
+                headers,
+                message.body,
+                private=self._allow_private and endpoint.private_network,
+                want_header=None if token is None else CONFIRMATION_HEADER,
+            )
+            noted.answered(answer)
+        await self._follow_up.write(endpoint, message, token, answer, now_ms, lane)
         return answer.latency_ms
-
-    async def _write(
-        self,
-        endpoint: Endpoint,
-        message: Message,
-        token: str | None,
-        answer: Answer,
-        began_ms: int,
-        lane: Lane | None,
-    ) -> None:
-        if endpoint.id not in self._outbox.endpoints:  # deleted meanwhile, with all of its messages
-            return
-        now_ms = self._clock_ms()
-        state = self._outbox.state(endpoint.id)
-        follows = consequence(
-            _purpose(message, token),
-            Heard(
-                answer.status,
-                answer.error,
-                answer.retry_after_s,
-                answer.refused_address,
-                token is not None and confirms(token, answer.confirmation, ""),
-            ),
-            state,
-            tried=message.tried,
-            url=endpoint.url,
-            now_ms=now_ms,
-            jitter=self._rng.random(),
-            rules=self._rules,
-        )
-        self._count(endpoint, message, answer, follows, now_ms)
-        if follows.revived:
-            # First of all: after a crash in between, the endpoint is found as dead as before, and brought back then.
-            self._metrics.revived.inc()
-            since_ms = began_ms if state.failing_since_ms is None else state.failing_since_ms
-            await self._care.bring_back(endpoint.id, since_ms, now_ms)
-        if follows.disabled is not None:
-            await self._care.announce(endpoint, follows.disabled, now_ms)
-        attempt = Attempt(
-            at_ms=began_ms,
-            latency_ms=answer.latency_ms,
-            status=answer.status,
-            error=answer.error,
-            response=answer.response,
-            next_ms=follows.next_ms,
-        )
-        tried = replace(message, tried=message.tried + 1)
-        if follows.next_ms is not None:
-            if lane is not None:
-                self._lanes.block(lane, message, follows.next_ms)
-            await self._outbox.retry(tried, attempt, follows.next_ms, state=follows.state)
-            return
-        self._unblock(lane)
-        await self._outbox.finish(
-            tried, attempt, follows.outcome, follows.detail, now_ms=now_ms, state=follows.state
-        )
-
-    def _count(
-        self, endpoint: Endpoint, message: Message, answer: Answer, follows: Consequence, now_ms: int
-    ) -> None:
-        self._metrics.attempts.labels(follows.verdict.value).inc()
-        self._metrics.attempt_seconds.observe(answer.latency_ms / 1000)
-        if follows.outcome is MessageState.DELIVERED:
-            self._metrics.delivery_seconds.observe(max(0, now_ms - message.created_ms) / 1000)
-        elif follows.outcome is MessageState.DEAD:
-            self._metrics.given_up.inc()
-        if follows.verdict is Verdict.THROTTLED:
-            self._allowances.of(endpoint, now_ms).throttled()
-        elif follows.verdict is Verdict.DELIVERED:
-            self._allowances.of(endpoint, now_ms).delivered()
 
     async def _set_aside(self, message: Message, lane: Lane | None, seconds: float) -> None:
         self._metrics.attempts.labels(UNSENT).inc()
@@ -246,9 +176,3 @@ class Attempting:
     def _unblock(self, lane: Lane | None) -> None:
         if lane is not None:
             self._lanes.unblock(lane)
-
-
-def _purpose(message: Message, token: str | None) -> Purpose:
-    if message.type is not EventType.ENDPOINT_PING:
-        return Purpose.NEWS
-    return Purpose.TEST if token is None else Purpose.QUESTION

@@ -17,6 +17,8 @@ from consumers.webhooks.attempting import Attempting, Sends, Signs
 from consumers.webhooks.care import Care
 from consumers.webhooks.delivery_metrics import DeliveryMetrics
 from consumers.webhooks.delivery_settings import DeliverySettings
+from consumers.webhooks.disclosures import Disclosures
+from consumers.webhooks.following_up import FollowUp
 from consumers.webhooks.lanes import Lane, Lanes
 from consumers.webhooks.outbox import Outbox, ReignEnded
 from consumers.webhooks.outcomes import half_open
@@ -48,6 +50,7 @@ class Delivery:
         signer: Signs,
         settings: DeliverySettings,
         metrics: DeliveryMetrics,
+        disclosures: Disclosures,
         *,
         confirmation: Callable[[Endpoint], str],
         base_url: str,
@@ -72,6 +75,16 @@ class Delivery:
         self._care = Care(
             outbox, metrics, confirmation=confirmation, base_url=base_url, under_way=self._under_way
         )
+        follow_up = FollowUp(
+            outbox,
+            self._care,
+            self._lanes,
+            self._allowances,
+            settings.rules,
+            metrics,
+            clock_ms=clock_ms,
+            rng=rng,
+        )
         self._attempting = Attempting(
             outbox,
             sender,
@@ -79,12 +92,12 @@ class Delivery:
             self._care,
             self._lanes,
             self._allowances,
-            settings.rules,
             metrics,
+            follow_up,
+            disclosures,
             allow_private=allow_private,
             under_way=self._under_way,
             clock_ms=clock_ms,
-            rng=rng,
         )
 
     async def run(self) -> None:

@@ -24,9 +24,9 @@ from consumers.webhooks.matching import (
 )
 from consumers.webhooks.metrics import WorkerMetrics
 from consumers.webhooks.outbox import ReignEnded
-from consumers.webhooks.pending import ALL_CELLS, PendingKey, gone_cell
+from consumers.webhooks.pending import PendingKey
+from consumers.webhooks.pending_names import ALL_CELLS, GONE, gone_cell, release_name
 from consumers.webhooks.reign import command
-from consumers.webhooks.rendering import GONE, release_name
 from consumers.webhooks.rules import NothingToTellBy, Rules
 from consumers.webhooks.store import Store
 from consumers.webhooks.topic_feed import ChangeRecord, TopicFeed

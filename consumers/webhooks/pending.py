@@ -1,7 +1,7 @@
 """What changed and was not told yet: by endpoint, organization and event type; pure.
 
-Only names are kept, not figures: what is told is read when it is told. So a hundred changes of a cell are one entry, and
-nothing that was withdrawn meanwhile is told.
+Only names are kept (``consumers.webhooks.pending_names``), not figures: what is told is read when it is told. So a hundred
+changes of a cell are one entry, and nothing that was withdrawn meanwhile is told.
 """
 
 from __future__ import annotations
@@ -16,10 +16,15 @@ from msgspec import Struct
 
 from schemas.identifiers import OrganizationId
 from schemas.webhooks.endpoints import EventType
+from schemas.webhooks.messages import Message
 
-ALL_CELLS: Final = "*"  # every cell that is later than what was told
-_GONE: Final = "@"
-_SINCE: Final = "!"  # every cell that changed since then, even those that were told
+# Their messages are about organizations, one at a time each; the others stand for themselves.
+_OF_ORGANIZATIONS: Final = (
+    EventType.AGGREGATE_UPDATED,
+    EventType.RESULT_RESCORED,
+    EventType.RESULT_INVALIDATED,
+    EventType.RELEASE_CHANGED,
+)
 
 
 class PendingKey(NamedTuple):
@@ -43,27 +48,6 @@ _encode: Final = msgspec.json.Encoder().encode
 _decode: Final = msgspec.json.Decoder(_Stored).decode
 
 
-def cells_since(since_ms: int) -> str:
-    """The name that stands for every cell that changed since then, told or not."""
-    return f"{_SINCE}{since_ms}"
-
-
-def gone_cell(field: str, changed_ms: int) -> str:
-    """The name of a cell that is no more since then; should it be there again when it is told of, it is told as it is."""
-    return f"{field}{_GONE}{changed_ms}"
-
-
-def cell_of(name: str) -> tuple[str, int | None]:
-    """The cell of a name, and since when it is no more, if it is one that ``gone_cell`` made."""
-    field, _, changed_ms = name.partition(_GONE)
-    return field, int(changed_ms) if changed_ms else None
-
-
-def since_of(name: str) -> int | None:
-    """The time of a name that ``cells_since`` made; None for other names."""
-    return int(name[len(_SINCE) :]) if name.startswith(_SINCE) else None
-
-
 def key_from(field: str) -> PendingKey:
     """The key of a stored field.
 
@@ -72,6 +56,13 @@ def key_from(field: str) -> PendingKey:
     """
     organization, _, type_ = field.partition("/")
     return PendingKey(OrganizationId(organization), EventType(type_))
+
+
+def undelivered_key(message: Message) -> PendingKey | None:
+    """Of what there is to be no second undelivered message while this one waits."""
+    if message.organization is None or message.type not in _OF_ORGANIZATIONS:
+        return None
+    return PendingKey(message.organization, message.type)
 
 
 class _Entry:

@@ -7,22 +7,26 @@ waits for better days; a release makes everything of its district pending anew.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from consumers.webhooks.cells import CellReader, Seen, View
 from consumers.webhooks.matching import is_news, wants
-from consumers.webhooks.pending import ALL_CELLS, PendingKey, cell_of, since_of
+from consumers.webhooks.pending import PendingKey
+from consumers.webhooks.pending_names import (
+    ALL_CELLS,
+    GONE,
+    cell_of,
+    earliest_since,
+    latest_releases,
+    release_key,
+    result_of,
+    since_of,
+)
+from consumers.webhooks.permitted import knows_releases, may_know_result
 from consumers.webhooks.rules import Rules
-from schemas.access.permissions import Permission, Rights
-from schemas.aggregate_changes import ResultChange, decode_result_change
 from schemas.aggregates import CellField, cell_field, cell_name
 from schemas.assessments import Registry
-from schemas.errors import UnknownAssessment
 from schemas.figures import Figures
-from schemas.identifiers import OrganizationId, district_of
-from schemas.releases import ReleaseKey, ReleaseState, Report, is_withheld_before_release
 from schemas.webhooks.endpoints import Endpoint, EventType
 from schemas.webhooks.ids import message_id
 from schemas.webhooks.messages import Message, Told
@@ -34,18 +38,6 @@ from schemas.webhooks.payloads import (
     release_changed,
     results_changed,
 )
-
-# Whoever has one of these at a district may know how far its results have come, as with the gateway's release states.
-_KNOWS_RELEASES = (
-    Permission.CUSTOM_AGGREGATE_READ,
-    Permission.TEST_DATA_LOADING_READ,
-    Permission.TEST_DATA_LOADING_WRITE,
-    Permission.TEST_DATA_REVIEWING_READ,
-    Permission.TEST_DATA_REVIEWING_WRITE,
-)
-
-
-GONE: Final = 0  # the version of a cell that is no more; those that are there count from 1
 
 
 class Job(NamedTuple):
@@ -99,7 +91,7 @@ class Rendering:
     def candidates(self, job: Job, seen: Mapping[View, Mapping[CellField, Seen]]) -> list[str]:
         """The fields of what was told that decide about a job."""
         if job.key.type is EventType.RELEASE_CHANGED:
-            return [job.told_field + path for path in _latest_paths(job.names)]
+            return [job.told_field + path for path in latest_releases(job.names)]
         return [job.told_field + field for field in self._visible(job, seen)]
 
     def messages(
@@ -128,7 +120,7 @@ class Rendering:
         view = self._view(job)
         if view is None:
             return {}
-        since = min((moment for name in job.names if (moment := since_of(name)) is not None), default=None)
+        since = earliest_since(job.names)
         whole = ALL_CELLS in job.names
         named = dict(map(cell_of, sorted(job.names | job.again)))
         shown = seen.get(view, {})
@@ -151,7 +143,7 @@ class Rendering:
         self, job: Job, visible: Mapping[CellField, Seen], told: Mapping[str, Told], now_ms: int
     ) -> list[Message]:
         endpoint = job.endpoint
-        since = min((moment for name in job.names if (moment := since_of(name)) is not None), default=None)
+        since = earliest_since(job.names)
         again = {cell_of(name)[0] for name in job.again}
         tells: dict[CellField, Told] = {}
         for field, cell in visible.items():
@@ -195,13 +187,12 @@ class Rendering:
         ]
 
     def _of_releases(self, job: Job, told: Mapping[str, Told], now_ms: int) -> list[Message]:
-        if not _knows_releases(self._rules.rights(job.endpoint), job.key.organization):
+        if not knows_releases(self._rules.rights(job.endpoint), job.key.organization):
             return []
         messages = []
-        again = _latest_paths(job.again)
-        for path, changed_ms in sorted(_latest_paths(job.names | job.again).items()):
-            year, district, subject, report = path.split("/")
-            key = ReleaseKey(int(year), OrganizationId(district), subject, Report(report))
+        again = latest_releases(job.again)
+        for path, changed_ms in sorted(latest_releases(job.names | job.again).items()):
+            key = release_key(path)
             state = self._rules.releases.state(*key)
             known = told.get(job.told_field + path)
             if path in again or known is None or known.version != state:
@@ -214,7 +205,8 @@ class Rendering:
         shown = {
             name: result
             for name in sorted(job.names | job.again)
-            if (result := _result(name)) is not None and self._shows(job.endpoint, result)
+            if (result := result_of(name)) is not None
+            and may_know_result(self._rules, self._registry, job.endpoint, result)
         }
         if not shown:
             return []
@@ -224,28 +216,6 @@ class Rendering:
         # Of several bodies each stands for all: which exam is in which one does not matter to who may see them.
         tells = {job.told_field + name: Told(0) for name in shown}
         return [self._message(job, body, now_ms, tells) for body in bodies]
-
-    def _shows(self, endpoint: Endpoint, result: ResultChange) -> bool:
-        """Whether an endpoint's owner may know of one student's result: by permission, and the state of individual results."""
-        rights = self._rules.rights(endpoint)
-        kind = rights.visibility(result.organization)
-        if kind is None or not rights.covers(Permission.INDIVIDUAL_PII_READ, result.organization):
-            return False
-        try:
-            assessment = self._registry.resolve(result.assessment_id, result.school_year)
-        except UnknownAssessment:
-            return kind.lowest is ReleaseState.LOADING
-        if endpoint.tests and assessment.test not in endpoint.tests:
-            return False
-        if endpoint.grades and not set(endpoint.grades).intersection(assessment.grades):
-            return False
-        if not is_withheld_before_release(assessment):
-            return True
-        district = district_of(result.organization)
-        state = self._rules.releases.state(
-            result.school_year, district, assessment.subject, Report.INDIVIDUAL
-        )
-        return state >= kind.lowest
 
     def _figures(self, field: CellField, seen: Seen) -> Figures | None:
         return None if seen.version == GONE else self._cells.figures(field, seen)
@@ -262,28 +232,3 @@ class Rendering:
             tells=tells,
             next_ms=now_ms,
         )
-
-
-def release_name(key: ReleaseKey, changed_ms: int) -> str:
-    """The name under which a change of a release state is pending."""
-    return f"{key.path}@{changed_ms}"
-
-
-def _latest_paths(names: Iterable[str]) -> dict[str, int]:
-    """Of each release state the time of its latest change."""
-    found: dict[str, int] = {}
-    for name in names:
-        path, _, changed_ms = name.rpartition("@")
-        found[path] = max(found.get(path, 0), int(changed_ms))
-    return found
-
-
-def _knows_releases(rights: Rights, district: OrganizationId) -> bool:
-    return any(rights.covers(permission, district) for permission in _KNOWS_RELEASES)
-
-
-def _result(name: str) -> ResultChange | None:
-    try:
-        return decode_result_change(name.encode())
-    except msgspec.MsgspecError:
-        return None

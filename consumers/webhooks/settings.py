@@ -11,6 +11,7 @@ from typing import Final
 
 from consumers.webhooks.delivery_settings import DeliverySettings
 from schemas.environment import Environment, SharedSettings
+from schemas.process.audit.settings import AuditSettings
 from schemas.tracing import TracingSettings
 from schemas.webhooks.deployment import WebhookDeployment
 
@@ -23,6 +24,7 @@ class Settings(SharedSettings):
 
     deployment: WebhookDeployment
     delivery: DeliverySettings
+    audit: AuditSettings
     roles_file: Path | None
     public_url: str
     group: str
@@ -40,6 +42,7 @@ class Settings(SharedSettings):
             InvalidInput: all faults at once.
         """
         env = Environment(variables)
+        environment = env.choice("SCORES_ENVIRONMENT", "development", ("development", "production"))
         public_url = env.text("SCORES_PUBLIC_URL", "http://127.0.0.1:8080")
         if not _URL.fullmatch(public_url):
             env.refuse(
@@ -49,6 +52,7 @@ class Settings(SharedSettings):
             **SharedSettings.read(env),
             deployment=WebhookDeployment.read(env),
             delivery=DeliverySettings.read(env),
+            audit=AuditSettings.read(env, production=environment == "production"),
             roles_file=_file(env.text("SCORES_ROLES_FILE", "-")),
             public_url=public_url.rstrip("/"),
             group=env.text("SCORES_WEBHOOKS_GROUP", "webhooks"),

@@ -19,21 +19,28 @@ from consumers.webhooks.cells import CellReader
 from consumers.webhooks.connection import REDIS_AWAY, RedisClient, passes_by
 from consumers.webhooks.delivering import Delivery
 from consumers.webhooks.delivery_metrics import DeliveryMetrics
+from consumers.webhooks.disclosures import Disclosures
 from consumers.webhooks.intake import Intake
+from consumers.webhooks.making import Making
 from consumers.webhooks.metrics import WorkerMetrics
 from consumers.webhooks.order_book import OrderBook
-from consumers.webhooks.outbox import ReignEnded
+from consumers.webhooks.outbox import Outbox, ReignEnded
 from consumers.webhooks.reign import Reign, Throne
 from consumers.webhooks.rendering import Rendering
+from consumers.webhooks.renewing import Renewing
 from consumers.webhooks.ripening import Ripening
 from consumers.webhooks.rules import Rules
 from consumers.webhooks.settings import Settings
 from consumers.webhooks.store import Store
+from consumers.webhooks.stored_outbox import StoredOutbox
 from consumers.webhooks.tidying import Tidying
 from consumers.webhooks.topic_feed import TopicFeed
+from schemas.access.permissions import VisibilityClass
 from schemas.access.role_book import RoleBook
 from schemas.assessments import Registry
 from schemas.errors import DependencyUnavailable
+from schemas.identifiers import OrganizationId
+from schemas.process.audit.auditor import Auditor
 from schemas.webhooks.endpoints import Endpoint
 from schemas.webhooks.ids import confirmation_token
 
@@ -62,6 +69,7 @@ class Worker:
         registry: Registry,
         metrics: WorkerMetrics,
         delivery_metrics: DeliveryMetrics,
+        audit: Auditor,
         *,
         clock_ms: Callable[[], int] = now_ms,
     ) -> None:
@@ -77,6 +85,7 @@ class Worker:
         self._clock_ms = clock_ms
         # Rules outlive a reign: they are read anew whenever they are asked for.
         self._rules = Rules(redis, roles, registry.at, unlisted=settings.unlisted_release_state)
+        self._disclosures = Disclosures(audit, self._visibility)
 
     async def run(self) -> None:
         """Stand by and deliver, until cancelled."""
@@ -109,10 +118,10 @@ class Worker:
             await store.load()
             cells = CellReader(self._redis, self._rules, self._registry.at)
             rendering = Rendering(self._rules, cells, self._registry, public_url=self._settings.public_url)
-            ripening = store.refresher = Ripening(store, self._rules, rendering)
+            making = Making(store, self._rules, rendering)
             feed = TopicFeed(self._settings.kafka, self._settings.group)
             intake = Intake(store, feed, self._rules, self._metrics, monotonic=time.monotonic)
-            delivery = self._delivery(store)
+            delivery = self._delivery(StoredOutbox(store, Renewing(store, making)))
 
             async def endpoints_changed(changed: set[str]) -> None:
                 intake.endpoints_changed()
@@ -124,13 +133,13 @@ class Worker:
                 await delivery.endpoint_changed(endpoint)
             orders = OrderBook(store, delivery.carry_out, endpoints_changed)
             group.create_task(delivery.run(), name="delivering")
-            group.create_task(ripening.run(), name="ripening")
+            group.create_task(Ripening(store, making).run(), name="ripening")
             group.create_task(intake.run(), name="taking in")
             group.create_task(self._carry_out(orders), name="carrying out orders")
             group.create_task(Tidying(store).run(), name="tidying up")
             group.create_task(self._count(store), name="counting")
 
-    def _delivery(self, store: Store) -> Delivery:
+    def _delivery(self, outbox: Outbox) -> Delivery:
         key = self._settings.deployment.key
         assert key is not None
 
@@ -138,17 +147,21 @@ class Worker:
             return confirmation_token(key, endpoint.id, endpoint.url)
 
         return Delivery(
-            store,
+            outbox,
             self._sender,
             self._signer,
             self._settings.delivery,
             self._delivery_metrics,
+            self._disclosures,
             confirmation=confirmation,
             base_url=self._settings.public_url,
             allow_private=self._settings.deployment.allow_private,
             clock_ms=self._clock_ms,
             rng=Random(),
         )
+
+    def _visibility(self, endpoint: Endpoint, organization: OrganizationId) -> VisibilityClass | None:
+        return self._rules.rights(endpoint).visibility(organization)
 
     async def _carry_out(self, orders: OrderBook) -> None:
         while True:

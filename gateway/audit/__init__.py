@@ -1,1 +1,1 @@
-"""The audit as a gateway keeps it: noted by the event loop, written by a thread, shipped to Kafka by a task."""
+"""What a gateway notes in its audit: of streams, requests and refusals."""

@@ -12,10 +12,10 @@ from starlette.requests import HTTPConnection
 
 from gateway import sse
 from gateway.audit.refusals import Refusals
-from gateway.auditing import PRINCIPAL, Auditor
 from gateway.cell_filter import CellFilter
 from gateway.commands import Command, Outcome, Result
 from gateway.holders import Holder
+from gateway.request_scope import PRINCIPAL
 from gateway.stream import Stream
 from gateway.tokens import Principal
 from schemas.access.roles import Roles
@@ -23,6 +23,7 @@ from schemas.audit import AuditEvent, AuditKind, shortened
 from schemas.errors import InvalidIdentifier
 from schemas.figures import rfc3339
 from schemas.identifiers import organization_id
+from schemas.process.audit.auditor import Auditor
 
 # What a refused request asked for is kept where it has the form of a topic or a code, and nothing else of it: whatever
 # stands there instead may be a token in the wrong place.

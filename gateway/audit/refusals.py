@@ -13,8 +13,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from gateway.auditing import Auditor
 from schemas.audit import AuditEvent
+from schemas.process.audit.auditor import Auditor
 
 _MINUTE_SECONDS: Final = 60.0
 _IN_FULL: Final = 20

@@ -1,15 +1,14 @@
 // Signs in, follows the stream of one school and its district, and keeps the page up to date.
 
-import { Card, HELD_BACK, TestTable, heldBack, make, number, score, time } from "./drawing.js";
+import { Card, HELD_BACK, TestTable, at, connection, heldBack, make, number, score, time } from "./drawing.js";
 import { Picker } from "./picker.js";
 import { Results, gradeName } from "./results.js";
-import { keepToken, takeToken, why } from "./session.js";
+import { beginSession, why } from "./session.js";
 
 const SILENCE_MS = 20_000; // progress comes every few seconds; after so long without, the figures stand still
 const SPOKEN_EVERY_MS = 5_000; // a screen reader must be able to finish a sentence
 const LOG_LINES = 12;
 
-const at = (id) => document.getElementById(id);
 const districtOf = (school) => `${school.slice(0, 7)}0000000`;
 
 const page = {
@@ -32,33 +31,13 @@ const picker = new Picker(at("school"), at("school-list"), (school) => watch(sch
 start();
 
 async function start() {
-  at("signin-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    signIn(at("token").value.trim());
-  });
   at("year").addEventListener("change", () => {
     page.year = Number(at("year").value);
     page.key = undefined;
     draw(false);
   });
   setInterval(showConnection, 1_000);
-  // A new link in the same tab changes nothing but the fragment, and loads nothing.
-  addEventListener("hashchange", async () => {
-    const token = takeToken();
-    if (token) await signIn(token);
-  });
-  const token = takeToken();
-  await (token ? signIn(token) : open());
-}
-
-async function signIn(token) {
-  const refused = await keepToken(token);
-  if (refused) {
-    askForToken(refused);
-    return;
-  }
-  at("token").value = "";
-  await open();
+  await beginSession(open, askForToken);
 }
 
 function askForToken(reason) {
@@ -184,9 +163,7 @@ function showConnection() {
     reconnecting: "Reconnecting",
     "signed-out": "Not signed in",
   };
-  at("connection").dataset.state = state;
-  at("connection-state").textContent = words[state];
-  at("freshness").textContent = page.complete && state !== "signed-out" ? `complete as of ${time(page.complete)}` : "";
+  connection(state, words[state], page.complete && state !== "signed-out" ? `complete as of ${time(page.complete)}` : "");
 }
 
 // The latest of put, patch and progress says whether older results are still missing.

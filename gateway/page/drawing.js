@@ -15,6 +15,8 @@ export const HELD_BACK = "Held back: so few students that figures would tell abo
 export const heldBack = (cell, text) => (cell?.suppressed ? "*" : text);
 export const time = (text) => clock.format(new Date(text));
 
+export const at = (id) => document.getElementById(id);
+
 export function make(tag, options = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(options)) {
@@ -24,6 +26,13 @@ export function make(tag, options = {}, ...children) {
   }
   element.append(...children);
   return element;
+}
+
+// Beside the heading: how it stands with the gateway, and how fresh what is shown is.
+export function connection(state, words, freshness) {
+  at("connection").dataset.state = state;
+  at("connection-state").textContent = words;
+  at("freshness").textContent = freshness;
 }
 
 // Puts a text in, and lights the element up when it was another one before.

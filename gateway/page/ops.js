@@ -1,10 +1,10 @@
 // The operators' page: asks the gateway every few seconds what the monitor said, and draws it.
 
 import { Chart } from "./charts.js";
-import { make } from "./drawing.js";
+import { at, connection, make } from "./drawing.js";
 import { partCards, titleOf } from "./parts.js";
 import { Readers } from "./readers.js";
-import { keepToken, takeToken, why } from "./session.js";
+import { beginSession, why } from "./session.js";
 import { bytes, clockSecond, count, perMinute, perSecond, seconds } from "./units.js";
 import { MARKS, pill, severity, tone } from "./verdicts.js";
 
@@ -13,8 +13,6 @@ const HISTORY_EVERY_MS = 30_000; // a point in ten seconds is drawn; more often 
 const OURS = ["streams", "publisher", "relay", "webhooks"];
 const MOST_TASKS = 12; // more than one can begin with
 const ROUND_SECONDS = [0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1_800, 3_600, 7_200, 21_600, 86_400];
-
-const at = (id) => document.getElementById(id);
 
 const page = {
   signedIn: false,
@@ -44,30 +42,11 @@ at("charts").append(...charts.map(({ chart }) => chart.element));
 start();
 
 async function start() {
-  at("signin-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    signIn(at("token").value.trim());
-  });
   at("hours").addEventListener("change", () => askHistory());
   // Nobody looks: nothing is asked, and at once when somebody does again.
   document.addEventListener("visibilitychange", () => page.signedIn && !document.hidden && ask());
   setInterval(showConnection, 1_000);
-  addEventListener("hashchange", async () => {
-    const token = takeToken();
-    if (token) await signIn(token);
-  });
-  const token = takeToken();
-  await (token ? signIn(token) : ask());
-}
-
-async function signIn(token) {
-  const refused = await keepToken(token);
-  if (refused) {
-    askForToken(refused);
-    return;
-  }
-  at("token").value = "";
-  await ask();
+  await beginSession(ask, askForToken);
 }
 
 function askForToken(reason) {
@@ -124,9 +103,7 @@ function showConnection() {
       : answer.monitored
         ? ["live", "Monitored"]
         : ["standing", "Not monitored"];
-  at("connection").dataset.state = state;
-  at("connection-state").textContent = words;
-  at("freshness").textContent = age === undefined ? "" : `judged ${seconds(Math.round(age))} ago`;
+  connection(state, words, age === undefined ? "" : `judged ${seconds(Math.round(age))} ago`);
 }
 
 function showSilence(reason) {

@@ -1,7 +1,34 @@
 // Signing in: a token moves from the address or a form into a cookie that no script can read.
 
+import { at } from "./drawing.js";
+
+// Opens the page with the token of its address, or with the session that there may be, and again whenever somebody signs in.
+// `open` goes on with the session, `askForToken` says why there is none.
+export async function beginSession(open, askForToken) {
+  const signIn = async (token) => {
+    const refused = await keepToken(token);
+    if (refused) {
+      askForToken(refused);
+      return;
+    }
+    at("token").value = "";
+    await open();
+  };
+  at("signin-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    signIn(at("token").value.trim());
+  });
+  // A new link in the same tab changes nothing but the fragment, and loads nothing.
+  addEventListener("hashchange", async () => {
+    const token = takeToken();
+    if (token) await signIn(token);
+  });
+  const token = takeToken();
+  await (token ? signIn(token) : open());
+}
+
 // The token is in the fragment, which no server ever sees, and leaves the address bar at once.
-export function takeToken() {
+function takeToken() {
   const fragment = new URLSearchParams(location.hash.slice(1));
   const token = fragment.get("token");
   if (!token) return undefined;
@@ -11,7 +38,7 @@ export function takeToken() {
 }
 
 // Returns why the gateway does not take it; undefined when it does.
-export async function keepToken(token) {
+async function keepToken(token) {
   const answer = await fetch("/v1/session", { method: "POST", headers: { Authorization: `Bearer ${token}` } }).catch(() => undefined);
   if (answer?.ok) return undefined;
   return (answer ? await why(answer) : undefined) ?? "The gateway does not answer.";

@@ -18,8 +18,6 @@ from datetime import UTC, datetime
 from typing import Final, NamedTuple, Protocol
 from uuid import uuid4
 
-from gateway.auditing import Auditor
-from gateway.kafka import EventPublisher, OutgoingRecord
 from gateway.release_rules import Verdict, may_change, may_know
 from gateway.releases.wanted import Fault, Wanted
 from gateway.tokens import Principal
@@ -28,6 +26,8 @@ from schemas.audit import AuditEvent, AuditKind
 from schemas.errors import DependencyUnavailable, ScoreStreamError
 from schemas.events import RELEASE_TYPE, cloud_event_headers, encode_event
 from schemas.organization_list import OrganizationList
+from schemas.process.audit.auditor import Auditor
+from schemas.process.outgoing import EventPublisher, OutgoingRecord
 from schemas.releases import ReleaseKey, Releases, ReleaseState, release_entry
 from schemas.topics import RELEASES
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from gateway.openapi_parts import json_answer, refusals
+from gateway.openapi_parts import YEAR, json_answer, refusals
 from gateway.releases.answers import ChangesAnswer, ReleaseOrder, ReleasesAnswer
 from gateway.releases.changing import RELEASES_PATH
 from gateway.releases.wanted import COLUMNS
@@ -13,7 +13,6 @@ from schemas.releases import SUBJECTS, ReleaseState, Report
 DESCRIBED: Final = (ReleaseOrder, ReleasesAnswer, ChangesAnswer)
 """What leaves and enters as structs; the document describes it from them."""
 
-_YEAR: Final = {"type": "integer", "minimum": 2000, "maximum": 2199}
 _DISTRICT: Final = {"type": "string", "pattern": "^[0-9]{7}0{7}$", "examples": ["19647330000000"]}
 _SUBJECT: Final = {"enum": list(SUBJECTS)}
 _REPORT: Final = {"enum": [report.value for report in Report]}
@@ -36,7 +35,7 @@ def release_paths() -> dict[str, Any]:
             "schema": {"type": "array", "minItems": 1, "items": schema},
         }
         for name, schema in (
-            ("year", _YEAR),
+            ("year", YEAR),
             ("district", _DISTRICT),
             ("subject", _SUBJECT),
             ("report", _REPORT),
@@ -45,7 +44,7 @@ def release_paths() -> dict[str, Any]:
     place = [
         {"name": name, "in": "path", "required": True, "schema": schema}
         for name, schema in (
-            ("year", _YEAR),
+            ("year", YEAR),
             ("district", _DISTRICT),
             ("subject", _SUBJECT),
             ("report", _REPORT),

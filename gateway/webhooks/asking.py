@@ -18,8 +18,9 @@ from gateway.request_bodies import read_order
 from gateway.service import Gateway, gateway_of
 from gateway.tokens import Principal
 from gateway.topics import Topic, parse_since
-from gateway.webhooks.keeping import EndpointKeeper, NoSuchEndpoint, NotNow
+from gateway.webhooks.finding import EndpointFinder, NoSuchEndpoint
 from gateway.webhooks.permitted import is_owner
+from gateway.webhooks.room import NotNow
 from gateway.webhooks.secret_keeping import TooManySecrets
 from gateway.webhooks.store import WebhooksAway
 from schemas.access.permissions import Permission
@@ -78,13 +79,13 @@ def changing(request: Request) -> Asking:
     return Asking(request, gateway, gateway.credentials.by_header_only(request))
 
 
-async def named_endpoint(asking: Asking, keeper: EndpointKeeper) -> Endpoint:
+async def named_endpoint(asking: Asking, finder: EndpointFinder) -> Endpoint:
     """The endpoint of the request's address.
 
     Raises:
         NoSuchEndpoint: there is none for whoever asks.
     """
-    return await keeper.find(asking.principal, asking.request.path_params["endpoint"])
+    return await finder.find(asking.principal, asking.request.path_params["endpoint"])
 
 
 async def optional_order(request: Request, decoder: msgspec.json.Decoder[Order], example: str) -> Order:

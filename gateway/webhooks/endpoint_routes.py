@@ -31,6 +31,7 @@ from gateway.webhooks.asking import (
     optional_order,
     reading,
 )
+from gateway.webhooks.finding import EndpointFinder
 from gateway.webhooks.keeping import EndpointKeeper
 from gateway.webhooks.permitted import is_owner
 from gateway.webhooks.wanted import EndpointChange, NewEndpoint, Rotation
@@ -45,9 +46,9 @@ _ROTATION: Final = msgspec.json.Decoder(Rotation)
 _NEW_EXAMPLE: Final = '{"url": "https://...", "follows": [{"organization": "19990010000000"}]}'
 
 
-def endpoint_routes(keeper: EndpointKeeper, made: Callable[[], None]) -> list[Route]:
+def endpoint_routes(finder: EndpointFinder, keeper: EndpointKeeper, made: Callable[[], None]) -> list[Route]:
     """The routes, for the application to mount; ``made`` is told when an endpoint has got rights."""
-    routes = _Routes(keeper, made)
+    routes = _Routes(finder, keeper, made)
     one = ENDPOINTS_PATH + "/{endpoint}"
     return [
         Route(ENDPOINTS_PATH, answering(routes.listed), methods=["GET"]),
@@ -63,14 +64,15 @@ def endpoint_routes(keeper: EndpointKeeper, made: Callable[[], None]) -> list[Ro
 
 
 class _Routes:
-    def __init__(self, keeper: EndpointKeeper, made: Callable[[], None]) -> None:
+    def __init__(self, finder: EndpointFinder, keeper: EndpointKeeper, made: Callable[[], None]) -> None:
+        self._finder = finder
         self._keeper = keeper
         self._made = made
 
     async def listed(self, request: Request) -> Response:
         asking = reading(request)
         limit, after = asked_limit(request), request.query_params.get("after", "")
-        found = [one for one in await self._keeper.listed(asking.principal) if one.id > after]
+        found = [one for one in await self._finder.listed(asking.principal) if one.id > after]
         page = found[:limit]
         following = page[-1].id if len(found) > len(page) else None
         return private_json(ShownEndpoints(tuple(await self._shown(asking, page)), following))
@@ -89,11 +91,11 @@ class _Routes:
 
     async def show(self, request: Request) -> Response:
         asking = reading(request)
-        return await self._answer(asking, await named_endpoint(asking, self._keeper))
+        return await self._answer(asking, await named_endpoint(asking, self._finder))
 
     async def change(self, request: Request) -> Response:
         asking = changing(request)
-        found = await named_endpoint(asking, self._keeper)
+        found = await named_endpoint(asking, self._finder)
         order = await read_order(
             request, _CHANGE, most_bytes=LARGEST_ORDER, example='{"interval_seconds": 300}'
         )
@@ -104,7 +106,7 @@ class _Routes:
 
     async def delete(self, request: Request) -> Response:
         asking = changing(request)
-        await self._keeper.delete(asking.principal, await named_endpoint(asking, self._keeper), asking.note)
+        await self._keeper.delete(asking.principal, await named_endpoint(asking, self._finder), asking.note)
         return Response(status_code=HTTPStatus.NO_CONTENT, headers=PRIVATE)
 
     async def pause(self, request: Request) -> Response:
@@ -115,7 +117,7 @@ class _Routes:
 
     async def rotate(self, request: Request) -> Response:
         asking = changing(request)
-        found = await named_endpoint(asking, self._keeper)
+        found = await named_endpoint(asking, self._finder)
         order = await optional_order(request, _ROTATION, '{"signing": ["v1"]}')
         after, issued = await self._keeper.rotate(asking.principal, found, order, asking.note)
         [shown] = await self._shown(asking, [after])
@@ -123,7 +125,7 @@ class _Routes:
 
     async def enable(self, request: Request) -> Response:
         asking = changing(request)
-        found = await named_endpoint(asking, self._keeper)
+        found = await named_endpoint(asking, self._finder)
         known = asking.gateway.hub.directory
         given = await self._keeper.enable(asking.principal, found, known, asking.note)
         self._made()
@@ -131,7 +133,7 @@ class _Routes:
 
     async def _paused(self, request: Request, *, paused: bool) -> Response:
         asking = changing(request)
-        found = await named_endpoint(asking, self._keeper)
+        found = await named_endpoint(asking, self._finder)
         after = await self._keeper.pause(asking.principal, found, asking.note, paused=paused)
         return await self._answer(asking, after)
 

@@ -20,10 +20,12 @@ from msgspec import UNSET
 
 from gateway.tokens import Principal
 from gateway.webhooks.answers import IssuedSecret
-from gateway.webhooks.permitted import check_follows, events_for, is_owner, may_see
+from gateway.webhooks.finding import NoSuchEndpoint, existing, if_still_seen
+from gateway.webhooks.permitted import check_follows, events_for, is_owner
+from gateway.webhooks.room import NotNow, Room
 from gateway.webhooks.secret_keeping import SecretKeeper
 from gateway.webhooks.settings import WebhookSettings
-from gateway.webhooks.store import Change, EndpointStore, Given, Known
+from gateway.webhooks.store import EndpointStore, Given
 from gateway.webhooks.wanted import (
     EndpointChange,
     NewEndpoint,
@@ -35,12 +37,11 @@ from gateway.webhooks.wanted import (
 )
 from schemas.audit import AuditKind, shortened
 from schemas.environment import Secret
-from schemas.errors import ScoreStreamError
 from schemas.organization_list import OrganizationList
 from schemas.webhooks.addresses import check_url
 from schemas.webhooks.endpoints import Endpoint, SecretKind
 from schemas.webhooks.ids import endpoint_id
-from schemas.webhooks.messages import Message, Order
+from schemas.webhooks.messages import Order
 from schemas.webhooks.secrets import in_force
 
 
@@ -59,19 +60,8 @@ _ID_BYTES: Final = 16
 _USUAL_KINDS: Final[tuple[SecretKind, ...]] = ("v1",)  # what every receiver's library knows
 
 
-class NoSuchEndpoint(ScoreStreamError):
-    """There is none, or it is somebody else's: the answer is the same for both, to the byte."""
-
-    def __init__(self) -> None:
-        super().__init__("There is no such webhook endpoint or message, or this token does not open it.")
-
-
-class NotNow(ScoreStreamError):
-    """What is asked for does not fit what there is; the message says what to do about it."""
-
-
 class EndpointKeeper:
-    """The endpoints of a deployment, for whoever may have them."""
+    """Changes the endpoints of a deployment, for whoever may, and orders what their deliveries need."""
 
     def __init__(
         self,
@@ -83,35 +73,9 @@ class EndpointKeeper:
     ) -> None:
         self.store = store
         self.clock_ms = clock_ms
-        self._settings = settings
+        self._room = Room(settings)
+        self._allow_private = settings.deployment.allow_private
         self._secrets = SecretKeeper(key, overlap_seconds=settings.overlap_seconds)
-
-    async def find(self, principal: Principal, endpoint: str) -> Endpoint:
-        """An endpoint that somebody may see.
-
-        Raises:
-            NoSuchEndpoint: there is none for them.
-        """
-        found = await self.store.find(endpoint)
-        if found is None or not may_see(principal, found):
-            raise NoSuchEndpoint
-        return found
-
-    async def listed(self, principal: Principal) -> list[Endpoint]:
-        """All that somebody may see, by id."""
-        known = await self.store.all()
-        return [one for one in known.endpoints.values() if may_see(principal, one)]
-
-    async def message(self, endpoint: Endpoint, message: str) -> Message:
-        """One of an endpoint's messages.
-
-        Raises:
-            NoSuchEndpoint: it has none of this id.
-        """
-        found = await self.store.message(message)
-        if found is None or found.endpoint != endpoint.id:
-            raise NoSuchEndpoint
-        return found
 
     async def create(
         self, principal: Principal, order: NewEndpoint, known: OrganizationList, note: Note
@@ -138,12 +102,12 @@ class EndpointKeeper:
             **granted_by(principal),
         )
         self._check(principal, endpoint, known)
-        self._check_room(principal, await self.store.all())
+        self._room.check(principal, await self.store.all())
         await note(
             AuditKind.WEBHOOK_CREATED, endpoint, check_url(endpoint.url, endpoint.private_network).origin
         )
         confirm = Order(kind="confirm", endpoint=new_id, by=principal.subject)
-        await self.store.add(endpoint, partial(self._check_room, principal), confirm)
+        await self.store.add(endpoint, partial(self._room.check, principal), confirm)
         return endpoint, issued
 
     async def change(
@@ -181,22 +145,22 @@ class EndpointKeeper:
         if not own:
             detail += f"; taken over from {shortened(found.subject)}"
         await note(AuditKind.WEBHOOK_CHANGED, after, detail, before=found)
-        room = None if own else partial(self._check_own, principal)
-        return _there(await self.store.change(found.id, _still_seen(principal, made), room))
+        room = None if own else partial(self._room.check_own, principal)
+        return existing(await self.store.change(found.id, if_still_seen(principal, made), room))
 
     async def pause(self, principal: Principal, found: Endpoint, note: Note, *, paused: bool) -> Endpoint:
         """The endpoint, paused or not."""
         if found.paused == paused:
             return found
         await note(AuditKind.WEBHOOK_CHANGED, found, "paused" if paused else "resumed")
-        made = _still_seen(principal, self._altering(principal, paused=paused))
-        return _there(await self.store.change(found.id, made))
+        made = if_still_seen(principal, self._altering(principal, paused=paused))
+        return existing(await self.store.change(found.id, made))
 
     async def delete(self, principal: Principal, found: Endpoint, note: Note) -> None:
         """Forget an endpoint; the delivering worker then forgets its messages."""
         await note(AuditKind.WEBHOOK_DELETED, found, "")
         order = Order(kind="changed", endpoint=found.id, by=principal.subject)
-        await self.store.change(found.id, _still_seen(principal, lambda _: (None, order)))
+        await self.store.change(found.id, if_still_seen(principal, lambda _: (None, order)))
 
     async def rotate(
         self, principal: Principal, found: Endpoint, order: Rotation, note: Note
@@ -218,7 +182,7 @@ class EndpointKeeper:
         after, _ = made(found)
         detail = f"{len(in_force(after.secrets, now_ms))} in force" + (", at once" if order.at_once else "")
         await note(AuditKind.WEBHOOK_SECRET_ROTATED, found, detail)
-        return _there(await self.store.change(found.id, _still_seen(principal, made))), issued
+        return existing(await self.store.change(found.id, if_still_seen(principal, made))), issued
 
     async def enable(
         self, principal: Principal, found: Endpoint, known: OrganizationList, note: Note
@@ -246,8 +210,8 @@ class EndpointKeeper:
         """Ask something of the delivering worker."""
         await note(AuditKind.WEBHOOK_ORDERED, found, f"{kind} {message}".strip())
         if clear:
-            made = _still_seen(principal, self._altering(principal, **granted_by(principal)))
-            _there(await self.store.change(found.id, made))
+            made = if_still_seen(principal, self._altering(principal, **granted_by(principal)))
+            existing(await self.store.change(found.id, made))
         given = await self.store.order(
             Order(kind=kind, endpoint=found.id, message=message, since_ms=since_ms, by=principal.subject)
         )
@@ -264,37 +228,4 @@ class EndpointKeeper:
 
     def _check(self, principal: Principal, endpoint: Endpoint, known: OrganizationList) -> None:
         check_follows(principal.rights, endpoint.follows, endpoint.events, known)
-        check_address(endpoint, allow_private=self._settings.deployment.allow_private)
-
-    def _check_room(self, principal: Principal, known: Known) -> None:
-        if len(known.endpoints) >= self._settings.most:
-            raise NotNow(
-                f"This deployment has {self._settings.most:,} webhook endpoints, the most it keeps; its operators can raise "
-                "SCORES_WEBHOOKS_MOST."
-            )
-        self._check_own(principal, known)
-
-    def _check_own(self, principal: Principal, known: Known) -> None:
-        own = sum(is_owner(principal, one) for one in known.endpoints.values())
-        if own >= self._settings.per_subject:
-            raise NotNow(
-                f"You have {own} webhook endpoints, the most that one subject may have; delete one, or let one follow more "
-                "organizations."
-            )
-
-
-def _still_seen(principal: Principal, made: Change) -> Change:
-    """``made``, of an endpoint that somebody may see in the moment of the change, too."""
-
-    def checked(endpoint: Endpoint) -> tuple[Endpoint | None, Order]:
-        if not may_see(principal, endpoint):
-            raise NoSuchEndpoint
-        return made(endpoint)
-
-    return checked
-
-
-def _there(endpoint: Endpoint | None) -> Endpoint:
-    if endpoint is None:
-        raise NoSuchEndpoint
-    return endpoint
+        check_address(endpoint, allow_private=self._allow_private)

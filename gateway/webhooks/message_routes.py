@@ -29,6 +29,7 @@ from gateway.webhooks.asking import (
     reading,
 )
 from gateway.webhooks.endpoint_routes import ENDPOINTS_PATH
+from gateway.webhooks.finding import EndpointFinder
 from gateway.webhooks.keeping import EndpointKeeper, OrderKind
 from gateway.webhooks.wanted import SinceOrder
 from schemas.errors import InvalidInput
@@ -38,9 +39,9 @@ _SINCE: Final = msgspec.json.Decoder(SinceOrder)
 _SINCE_EXAMPLE: Final = '{"since": "2026-05-04T12:00:00Z"}'
 
 
-def message_routes(keeper: EndpointKeeper) -> list[Route]:
+def message_routes(finder: EndpointFinder, keeper: EndpointKeeper) -> list[Route]:
     """The routes, for the application to mount."""
-    routes = _Routes(keeper)
+    routes = _Routes(finder, keeper)
     one = ENDPOINTS_PATH + "/{endpoint}"
     return [
         Route(one + "/ping", answering(routes.ping), methods=["POST"]),
@@ -54,7 +55,8 @@ def message_routes(keeper: EndpointKeeper) -> list[Route]:
 
 
 class _Routes:
-    def __init__(self, keeper: EndpointKeeper) -> None:
+    def __init__(self, finder: EndpointFinder, keeper: EndpointKeeper) -> None:
+        self._finder = finder
         self._keeper = keeper
 
     async def listed(self, request: Request) -> Response:
@@ -65,8 +67,8 @@ class _Routes:
 
     async def show(self, request: Request) -> Response:
         asking = reading(request)
-        endpoint = await named_endpoint(asking, self._keeper)
-        message = await self._keeper.message(endpoint, request.path_params["message"])
+        endpoint = await named_endpoint(asking, self._finder)
+        message = await self._finder.message(endpoint, request.path_params["message"])
         return private_json(MessageWithAttempts(shown_message(message), shown_attempts(message.attempts)))
 
     async def ping(self, request: Request) -> Response:
@@ -83,10 +85,10 @@ class _Routes:
 
     async def _order(self, request: Request, kind: OrderKind) -> Response:
         asking = changing(request)
-        endpoint = await named_endpoint(asking, self._keeper)
+        endpoint = await named_endpoint(asking, self._finder)
         more: dict[str, Any] = {}
         if kind == "replay":
-            message = await self._keeper.message(endpoint, request.path_params["message"])
+            message = await self._finder.message(endpoint, request.path_params["message"])
             more["message"] = message.id
         elif kind != "ping":
             order = await optional_order(request, _SINCE, _SINCE_EXAMPLE)
@@ -98,7 +100,7 @@ class _Routes:
 
     async def _listed(self, request: Request, states: frozenset[MessageState], *, dead: bool) -> Response:
         asking = reading(request)
-        endpoint = await named_endpoint(asking, self._keeper)
+        endpoint = await named_endpoint(asking, self._finder)
         query = request.query_params
         since_ms = asked_since(query.get("since"), self._keeper.clock_ms())
         limit, store = asked_limit(request), self._keeper.store

@@ -6,16 +6,17 @@ from collections.abc import Callable
 
 from starlette.routing import Route
 
-from gateway.auditing import Auditor
 from gateway.redis_connection import RedisClient
 from gateway.revocations import RevocationList
 from gateway.webhooks.endpoint_routes import endpoint_routes
+from gateway.webhooks.finding import EndpointFinder
 from gateway.webhooks.keeping import EndpointKeeper
 from gateway.webhooks.message_routes import message_routes
 from gateway.webhooks.revoked import RevokedEndpoints
 from gateway.webhooks.settings import WebhookSettings
 from gateway.webhooks.store import EndpointStore
 from schemas.access.roles import Roles
+from schemas.process.audit.auditor import Auditor
 
 
 class Webhooks:
@@ -34,9 +35,9 @@ class Webhooks:
         if settings.deployment.key is None:
             return
         store = EndpointStore(redis)
-        keeper = EndpointKeeper(store, settings, settings.deployment.key)
+        finder, keeper = EndpointFinder(store), EndpointKeeper(store, settings, settings.deployment.key)
         self._revoked = RevokedEndpoints(store, revocations, roles, audit)
-        self.routes = [*endpoint_routes(keeper, self._revoked.look), *message_routes(keeper)]
+        self.routes = [*endpoint_routes(finder, keeper, self._revoked.look), *message_routes(finder, keeper)]
 
     def look_at_revoked(self) -> None:
         """Something was revoked."""

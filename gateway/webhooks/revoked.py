@@ -13,7 +13,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
-from gateway.auditing import Auditor
 from gateway.revocations import RevocationList
 from gateway.tokens import Principal
 from gateway.topics import Topic
@@ -22,6 +21,7 @@ from gateway.webhooks.wanted import altered
 from schemas.access.roles import Roles
 from schemas.audit import AuditEvent, AuditKind, shortened, shortened_all
 from schemas.errors import DependencyUnavailable
+from schemas.process.audit.auditor import Auditor
 from schemas.webhooks.endpoints import Endpoint
 from schemas.webhooks.messages import Order
 

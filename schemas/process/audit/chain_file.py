@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from gateway.audit.spool import segment_path
 from schemas.audit import NO_HASH, AuditEvent, Broken, Head, entry_bytes, read_entry
+from schemas.process.audit.spool import segment_path
 
 logger = logging.getLogger(__name__)
 

@@ -1,26 +1,39 @@
-"""Everything that keeps the audit while a gateway runs: one start, one stop."""
+"""Everything that keeps the audit while a process runs: one start, one stop."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Protocol
 
-from gateway.audit.heads import Heads
-from gateway.audit.notes import Notes
-from gateway.audit.settings import AuditSettings
-from gateway.audit.shipping import Shipper
-from gateway.audit.writer import Audit
-from gateway.kafka import KafkaPublisher
-from gateway.metrics import Metrics
-from gateway.redis_connection import REDIS_AWAY, RedisClient
 from schemas.errors import DependencyUnavailable
+from schemas.process.audit.heads import Heads, HeadStore
+from schemas.process.audit.metrics import AuditMetrics
+from schemas.process.audit.settings import AuditSettings
+from schemas.process.audit.shipping import Shipper
+from schemas.process.audit.writer import Audit
+from schemas.process.outgoing import EventPublisher
 
 logger = logging.getLogger(__name__)
 
 # What Kafka does not take by then, the next process in this folder ships.
 _LAST_SHIPPING_SECONDS: Final = 3.0
+
+
+class AuditProducer(EventPublisher, Protocol):
+    """The audit's own producer: what it has not delivered when it is closed is in the spool."""
+
+    def start(self) -> None:
+        """Create it; nothing is connected before something is to be sent.
+
+        Raises:
+            DependencyUnavailable: its configuration is refused.
+        """
+
+    def close(self, *, abandon: bool) -> object:
+        """Stop; blocks, call it off the event loop. With ``abandon`` what still waits is dropped at once."""
 
 
 class AuditKeeping:
@@ -30,24 +43,27 @@ class AuditKeeping:
         self,
         settings: AuditSettings,
         audit: Audit,
-        notes: Notes,
-        publisher: KafkaPublisher,
-        redis: RedisClient,
-        metrics: Metrics,
+        publisher: AuditProducer,
+        redis: HeadStore,
+        metrics: AuditMetrics,
+        *,
+        redis_away: tuple[type[Exception], ...],
+        before_end: Callable[[], None] = lambda: None,
     ) -> None:
-        """``publisher`` is the audit's own: what it has not delivered when it is closed is in the spool."""
+        """``redis_away`` is what the client raises while Redis is not there; ``before_end`` notes what is left to be noted."""
         self._audit = audit
         self._publisher = publisher
-        self._notes = notes
+        self._before_end = before_end
+        self._redis_away = redis_away
         self._shipper = Shipper(settings, audit, publisher, metrics)
-        self._heads = Heads(audit, redis)
+        self._heads = Heads(audit, redis, away=redis_away)
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin the chain; after this, what is noted is written.
 
         Raises:
-            OSError: the folder cannot be written, so this gateway must not serve.
+            OSError: the folder cannot be written, so this process must not disclose anything.
         """
         await asyncio.to_thread(self._audit.start)
         self._publisher.start()
@@ -64,9 +80,9 @@ class AuditKeeping:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
-        self._notes.refusals.tell()
+        self._before_end()
         await asyncio.to_thread(self._audit.close)
-        with contextlib.suppress(TimeoutError, DependencyUnavailable, OSError, *REDIS_AWAY):
+        with contextlib.suppress(TimeoutError, DependencyUnavailable, OSError, *self._redis_away):
             async with asyncio.timeout(_LAST_SHIPPING_SECONDS):
                 await self._heads.tell()
                 if self._shipper.reached:

@@ -1,13 +1,11 @@
-"""Noting what the audit must know, as the rest of the gateway sees it."""
+"""Noting what the audit must know, as those see it who have something to note."""
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 from schemas.audit import AuditEvent
 from schemas.errors import DependencyUnavailable
-
-PRINCIPAL: Final = "scores.principal"  # where a request's scope says who asks, once that is verified
 
 
 class AuditUnavailable(DependencyUnavailable):

@@ -13,13 +13,13 @@ import time
 from pathlib import Path
 from typing import Final
 
-from gateway.audit import spool
-from gateway.audit.settings import AuditSettings
-from gateway.audit.spool import Position
-from gateway.audit.writer import Audit
-from gateway.kafka import EventPublisher, OutgoingRecord
-from gateway.metrics import Metrics
 from schemas.errors import DependencyUnavailable
+from schemas.process.audit import spool
+from schemas.process.audit.metrics import AuditMetrics
+from schemas.process.audit.settings import AuditSettings
+from schemas.process.audit.spool import Position
+from schemas.process.audit.writer import Audit
+from schemas.process.outgoing import EventPublisher, OutgoingRecord
 from schemas.topics import AUDIT
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Shipper:
     """Ships this process's chain, and those that were left behind."""
 
     def __init__(
-        self, settings: AuditSettings, audit: Audit, publisher: EventPublisher, metrics: Metrics
+        self, settings: AuditSettings, audit: Audit, publisher: EventPublisher, metrics: AuditMetrics
     ) -> None:
         self._folder = settings.folder
         self._keep_seconds = settings.keep_hours * 3600
@@ -74,7 +74,7 @@ class Shipper:
             for chain in ours & chains.keys():
                 await self._ship_chain(chain, chains[chain])
         finally:
-            self._metrics.audit_unshipped_bytes.set(await asyncio.to_thread(self._unshipped, chains, ours))
+            self._metrics.unshipped_bytes.set(await asyncio.to_thread(self._unshipped, chains, ours))
         if time.monotonic() - self._cleaned >= _CLEAN_SECONDS:
             self._cleaned = time.monotonic()
             await asyncio.to_thread(self._clean, chains)

@@ -4,7 +4,7 @@ What is noted survives the process once ``written`` returns: it is in the system
 kill -9; the disk has it within a second, which matters when the machine loses its power.
 
 *Fail closed for what is new, open for what is open.* While nothing can be written, ``written`` refuses, so no stream is
-opened and nothing is read; streams that are open go on, and what happens to them is held in memory until the disk takes
+opened, nothing is read and no webhook is sent; streams that are open go on, and what happens to them is held in memory until the disk takes
 it again: up to 100,000 entries, and the number of those beyond becomes an entry itself.
 """
 
@@ -19,12 +19,12 @@ from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Final
 
-from gateway.audit import spool
-from gateway.audit.chain_file import ChainFile
-from gateway.audit.settings import AuditSettings
-from gateway.auditing import AuditUnavailable
-from gateway.metrics import Metrics
 from schemas.audit import AuditEvent, AuditKind, Head
+from schemas.process.audit import spool
+from schemas.process.audit.auditor import AuditUnavailable
+from schemas.process.audit.chain_file import ChainFile
+from schemas.process.audit.metrics import AuditMetrics
+from schemas.process.audit.settings import AuditSettings
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +54,8 @@ _Item = tuple[int, AuditEvent] | _Waiter | _Stop
 class Audit:
     """One process's chain. ``note`` from the event loop, everything else by its own thread."""
 
-    def __init__(self, settings: AuditSettings, node: str, metrics: Metrics) -> None:
-        """``node`` names this process among all that are and were; its streams' ids begin with it.
+    def __init__(self, settings: AuditSettings, node: str, metrics: AuditMetrics) -> None:
+        """``node`` names this process among all that are and were; a gateway's streams' ids begin with it.
 
         Raises:
             InvalidInput: the folder cannot be written.
@@ -109,7 +109,7 @@ class Audit:
         """Note it; costs about a microsecond, and a write is never waited for."""
         if self._queue.qsize() >= _MOST_WAITING:
             self._lost += 1
-            self._metrics.audit_lost.inc()
+            self._metrics.lost.inc()
             return
         self._queue.put((_now_ms(), event))
 
@@ -168,7 +168,7 @@ class Audit:
             self._file.close()
         except Exception:  # the thread's outer rim: what is not written is not shown
             self._failing = True
-            self._metrics.audit_failing.set(1)
+            self._metrics.failing.set(1)
             logger.exception("the audit has stopped; restart this process")
 
     def _write_until_stopped(self) -> None:
@@ -189,7 +189,7 @@ class Audit:
                 self._recover(error)
             else:
                 self._answer(waiters, None)
-            self._metrics.audit_entries.inc(len(events))
+            self._metrics.entries.inc(len(events))
 
     def _next_items(self) -> list[_Item]:
         items = [self._queue.get()]
@@ -203,9 +203,9 @@ class Audit:
     def _recover(self, error: OSError) -> None:
         """Try again each second. What is noted meanwhile waits in the queue, and whoever waits is told."""
         self._failing = True
-        self._metrics.audit_failing.set(1)
+        self._metrics.failing.set(1)
         logger.error(
-            "the audit cannot be written, so nothing new is shown; open streams go on folder=%s error=%s",
+            "the audit cannot be written, so nothing new is shown or sent; open streams go on folder=%s error=%s",
             self._settings.folder,
             error,
         )
@@ -215,7 +215,7 @@ class Audit:
             except OSError:
                 continue
             self._failing = False
-            self._metrics.audit_failing.set(0)
+            self._metrics.failing.set(0)
             logger.warning("the audit is written again folder=%s", self._settings.folder)
             return
 

@@ -1,4 +1,4 @@
-"""Where a gateway writes its audit, and for how long it keeps what Kafka has."""
+"""Where a process writes its audit, and for how long it keeps what Kafka has."""
 
 from __future__ import annotations
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol
 
 import msgspec
 
-from gateway.audit.writer import Audit
-from gateway.redis_connection import REDIS_AWAY, RedisClient
 from schemas.audit import AuditEvent, AuditKind, Head
 from schemas.keys import AUDIT_HEADS
+from schemas.process.audit.writer import Audit
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +23,31 @@ _WITNESS_EACH: Final = 10  # tellings
 _MOST_WITNESSED: Final = 1_000
 
 
+class HeadStore(Protocol):
+    """A client of Redis: as much of it as is needed here."""
+
+    def hset(self, name: str, key: str, value: bytes) -> Any:
+        """Awaitable: set a field of a hash."""
+
+    def hgetall(self, name: str) -> Any:
+        """Awaitable: all fields of a hash."""
+
+
 class Heads:
     """Publishes one chain's head, and witnesses the others'."""
 
-    def __init__(self, audit: Audit, redis: RedisClient, *, tell_seconds: float = _TELL_SECONDS) -> None:
+    def __init__(
+        self,
+        audit: Audit,
+        redis: HeadStore,
+        *,
+        away: tuple[type[Exception], ...] = (OSError,),
+        tell_seconds: float = _TELL_SECONDS,
+    ) -> None:
+        """``away`` is what the client raises while Redis is not there."""
         self._audit = audit
         self._redis = redis
+        self._away = away
         self._tell_seconds = tell_seconds
         self._witnessed: dict[str, int] = {}
 
@@ -42,7 +59,7 @@ class Heads:
                 await self.tell()
                 if told % _WITNESS_EACH == 0:
                     await self.witness()
-            except REDIS_AWAY as error:
+            except self._away as error:
                 logger.info("the audit's head could not be told error=%r", error)
             told += 1
             await asyncio.sleep(self._tell_seconds)
@@ -50,11 +67,11 @@ class Heads:
     async def tell(self) -> None:
         """Write down where our chain stands."""
         head = self._audit.head
-        await cast(Awaitable[Any], self._redis.hset(AUDIT_HEADS, head.chain, msgspec.json.encode(head)))
+        await self._redis.hset(AUDIT_HEADS, head.chain, msgspec.json.encode(head))
 
     async def witness(self) -> None:
         """Note where the others stand, those that have moved since."""
-        stored = await cast(Awaitable[dict[bytes, bytes]], self._redis.hgetall(AUDIT_HEADS))
+        stored: dict[bytes, bytes] = await self._redis.hgetall(AUDIT_HEADS)
         moved = []
         for packed in stored.values():
             try:
