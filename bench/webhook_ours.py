@@ -139,7 +139,12 @@ def _running(endpoints: list[Member], ports: dict[str, int], county: County) -> 
             list(WORKER),
             cwd=_ROOT,
             log=folder / "webhooks.log",
-            env=process_environment(kafka.bootstrap_servers, redis.url, **SETTINGS),
+            env=process_environment(
+                kafka.bootstrap_servers,
+                redis.url,
+                SCORES_AUDIT_DIR=str(folder / "audit"),
+                **SETTINGS,
+            ),
         )
         stack.callback(worker.stop, 0.0)
         running = _Running(tables, kafka.bootstrap_servers, worker, redis)

@@ -10,6 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Examples have no deadline, and finding them may take its time: how long they take depends on what else the machine does.
+settings.register_profile(
+    "any machine", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 FOLDERS = ("unit", "contract", "integration", "e2e")
 TESTS = Path(__file__).parent

@@ -16,12 +16,12 @@ from gateway.imports.histories import ExamClaim, History
 from gateway.imports.reading import DocumentReader
 from gateway.imports.records import ImportRecord, Outcome, Submission
 from gateway.imports.service import ImportService
-from gateway.kafka import OutgoingRecord
 from schemas.assessments import Registry, load_registry
 from schemas.errors import DependencyUnavailable
 from schemas.events import ExamResult, decode_exam_result
 from schemas.identifiers import Grade, StudentId, StudentKey
 from schemas.imports import ImportStatus
+from schemas.process.outgoing import OutgoingRecord
 from schemas.pseudonyms import Pseudonymizer
 
 SCHOOL: Final = "99123450000011"

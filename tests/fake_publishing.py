@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from fake_tables import ELA, FakeTables
@@ -27,6 +28,10 @@ class MemoryPublished:
         self.writes = 0
         self.fault: Exception | None = None  # raised before a write, until it is taken away
         self.answer_lost = False  # the next write is done, and its answer does not arrive
+        self.away = False  # nothing is answered
+        self.signs = 0  # of life
+        self.missed = 0  # likewise, while it was away
+        self.reading: asyncio.Event | None = None  # families are told when it is set
 
     async def claim(self) -> Claim:
         """Become the one publisher."""
@@ -35,11 +40,17 @@ class MemoryPublished:
 
     async def check(self, claim: Claim) -> int:
         """Raise unless the claim holds."""
+        if self.away:
+            self.missed += 1
+            raise ConnectionError("away")
+        self.signs += self.claim_held.epoch == claim.epoch
         self._compare(claim)
         return NOW_MS
 
     async def families(self) -> AsyncIterator[tuple[CellField, bytes]]:
         """All that is stored."""
+        if self.reading is not None:
+            await self.reading.wait()
         for name, packed in sorted(self.stored.items()):
             yield name, packed
 

@@ -120,7 +120,7 @@ class RebuildStack:
             cwd=self.folder,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
         assert done.returncode == exit_status, (done.returncode, done.stdout, done.stderr)
         return done.stdout + (done.stderr if exit_status else "")
@@ -136,7 +136,7 @@ class RebuildStack:
         command = [sys.executable, "-m", "cli", "rebuild", "status", "--json"]
         environment = process_environment(self.kafka, self.redis_url)
         done = subprocess.run(
-            command, check=False, env=environment, cwd=self.folder, capture_output=True, timeout=60
+            command, check=False, env=environment, cwd=self.folder, capture_output=True, timeout=120
         )
         found: dict[str, Any] = json.loads(done.stdout)
         return found

@@ -169,7 +169,7 @@ class ScriptedGateway(httpx.AsyncBaseTransport):
 
     async def stream(self) -> OpenStream:
         """The next stream that the client opens."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return await self._opened.get()
 
     async def nap(self, seconds: float) -> None:
@@ -194,6 +194,6 @@ class ScriptedGateway(httpx.AsyncBaseTransport):
 
 async def until(condition: Callable[[], object]) -> None:
     """Let the other tasks run until it is so."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 (any condition; nothing tells when it comes about)
             await asyncio.sleep(0)

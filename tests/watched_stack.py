@@ -49,7 +49,7 @@ class WatchedStack:
 
     def page(self, process: str, path: str) -> httpx.Response:
         """One of a process's pages for operators."""
-        return httpx.get(f"http://127.0.0.1:{self.ports[process]}{path}", timeout=5)
+        return httpx.get(f"http://127.0.0.1:{self.ports[process]}{path}", timeout=30)
 
     def logs(self) -> dict[str, list[str]]:
         """Every line that each process has logged."""
@@ -117,6 +117,6 @@ def _shows_school(stack: WatchedStack) -> bool:
     answer = httpx.get(
         f"{stack.local.gateway_url}/v1/aggregates/{SCHOOL}",
         headers={"authorization": f"Bearer {stack.token()}"},
-        timeout=5,
+        timeout=30,
     )
     return answer.status_code == 200

@@ -26,7 +26,7 @@ CLIENTS: Final = Path(__file__).parents[1] / "docs" / "clients"
 SCHOOL: Final = OrganizationId("71700016000001")
 _ENDPOINT: Final = "ep_aspen"
 _CHANGED_MS: Final = 1_777_896_000_000  # 2026-05-04T12:00:00Z
-_STOP_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 60.0
 
 Headers = dict[str, str]
 
@@ -65,7 +65,7 @@ class Address:
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> tuple[int, Headers]:
         """Deliver; the answer's status and headers, names in lower case."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request("POST", "/scores", body, dict(headers))
             answer = connection.getresponse()

@@ -64,6 +64,7 @@ class Receiver:
         self.got: list[Delivery] = []
         self.traces: list[str] = []  # as the attempts name them, where they are traced
         self.status = 204
+        self.before_answer: Callable[[], object] | None = None  # to let it take its time
         receiver = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -74,6 +75,8 @@ class Receiver:
                 body = json.loads(content)
                 receiver.traces += self.headers.get_all("traceparent", [])
                 token = body["data"].get("confirmation")
+                if token is None and receiver.before_answer is not None:
+                    receiver.before_answer()
                 if token is None and receiver.status < 300:
                     receiver.got.append(Delivery(self.path, self.headers["webhook-id"], body))
                 self.send_response(204 if token else receiver.status)
@@ -223,6 +226,7 @@ class WebhookStand:
                 "SCORES_WEBHOOK_KEY": KEY,
                 "SCORES_WEBHOOK_ALLOW_PRIVATE": "yes",
                 "SCORES_WEBHOOKS_LEASE_SECONDS": "1",
+                "SCORES_AUDIT_DIR": str(self.folder / "audit"),
                 "SCORES_WEBHOOK_SCHEDULE": "0,0.2,0.2,0.2,0.2,0.2,0.2,0.2,0.2,0.2,0.2,0.2",
                 "SCORES_WEBHOOK_BREAKER_SECONDS": "0.2",
                 "SCORES_WEBHOOK_BREAKER_LONGEST_SECONDS": "0.5",
@@ -260,4 +264,4 @@ def versions(deliveries: Sequence[Delivery]) -> Mapping[tuple[str, str], int]:
 
 def until(condition: Callable[[], bool], what: str) -> None:
     """``wait_for`` with the patience that a worker's start needs."""
-    wait_for(condition, what, 20)
+    wait_for(condition, what)

@@ -17,7 +17,10 @@ from simulated_time import SimulatedTime
 from consumers.webhooks.delivering import Delivery
 from consumers.webhooks.delivery_metrics import DeliveryMetrics
 from consumers.webhooks.delivery_settings import DeliverySettings
+from consumers.webhooks.disclosures import Disclosures
+from schemas.access.permissions import VisibilityClass
 from schemas.identifiers import OrganizationId
+from schemas.process.audit.auditor import NoAudit
 from schemas.webhooks.endpoints import Endpoint, EndpointState, Followed
 from schemas.webhooks.messages import Order
 
@@ -37,6 +40,7 @@ class World:
         self.settings = DeliverySettings() if settings is None else settings
         self.registry = CollectorRegistry()
         self._metrics = DeliveryMetrics(self.registry)
+        self.audit = NoAudit()
         self._orders = 0
         self._start()
 
@@ -118,6 +122,7 @@ class World:
             Unsigned(),
             self.settings,
             self._metrics,
+            Disclosures(self.audit, lambda endpoint, organization: VisibilityClass.EXACT_LOADING),
             confirmation=lambda endpoint: f"token of {endpoint.id} at {endpoint.url}",
             base_url="https://scores.example",
             allow_private=False,

@@ -362,7 +362,7 @@ class Model:
         return [live[which % len(live)]] if live else []
 
 
-async def follow(course: Iterable[Step], *, patience_seconds: float = 5.0) -> None:
+async def follow(course: Iterable[Step], *, patience_seconds: float = 60.0) -> None:
     """Take a course of steps in a new world, and see that everybody ends with what they may see.
 
     Raises:

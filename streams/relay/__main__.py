@@ -12,11 +12,8 @@ import os
 import sys
 
 from schemas.assessments import load_registry
-from schemas.errors import Fenced, InvalidInput, ScoreStreamError
-from schemas.logs import configure_logging
-from schemas.process.pages import serve_pages
-from schemas.process.pulse import Pulse
-from schemas.process.stopping import until_stopped
+from schemas.errors import Fenced
+from schemas.process.running import Prepared, run_process
 from streams.accidents import Accidents
 from streams.connection import RedisClient, connect
 from streams.relay.lease import Lease
@@ -31,26 +28,14 @@ logger = logging.getLogger("streams.relay")
 
 def main() -> int:
     """Run a relay; returns the exit status."""
-    try:
-        settings = Settings.from_env(os.environ)
-        metrics, pulse = Metrics(), Pulse()
-        serve_pages(settings.metrics_port, metrics.registry, pulse)
-    except InvalidInput as error:
-        print(error, file=sys.stderr)
-        return 2
-    configure_logging(settings.log_format)
-    try:
-        asyncio.run(_until_stopped(settings, metrics, pulse))
-    except ScoreStreamError as error:
-        logger.error("stopped: %s", error)
-        return 1
-    logger.info("stopped")
-    return 0
+    return run_process("streams.relay", _prepared)
 
 
-async def _until_stopped(settings: Settings, metrics: Metrics, pulse: Pulse) -> None:
-    pulse.beat_on(asyncio.get_running_loop())
-    await until_stopped(_relay(settings, metrics), "the relay")
+def _prepared() -> Prepared:
+    settings, metrics = Settings.from_env(os.environ), Metrics()
+    return Prepared(
+        settings.log_format, settings.metrics_port, metrics.registry, lambda: _relay(settings, metrics)
+    )
 
 
 async def _relay(settings: Settings, metrics: Metrics) -> None:

@@ -74,7 +74,7 @@ class Pipe:
     def read(self) -> dict[str, Any]:
         """The next message."""
         while b"\0" not in self._buffer:
-            ready, _, _ = select.select([self._from], [], [], 30)
+            ready, _, _ = select.select([self._from], [], [], 120)
             assert ready, "the browser does not answer"
             self._buffer += os.read(self._from, 1 << 20)
         one, _, self._buffer = self._buffer.partition(b"\0")
@@ -131,7 +131,7 @@ class Page:
             raise AssertionError(f"{expression}: {answer['exceptionDetails']}")
         return answer["result"].get("value")
 
-    def wait_for(self, expression: str, *, seconds: float = 15.0) -> Any:
+    def wait_for(self, expression: str, *, seconds: float = 60.0) -> Any:
         """The value of an expression as soon as it is true."""
         deadline = time.monotonic() + seconds
         while not (value := self.evaluate(expression)):
@@ -190,6 +190,6 @@ def browser(binary: str) -> Iterator[Pipe]:
             yield Pipe(commands_in, answers_out)
         finally:
             os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+            process.wait(60)
             os.close(commands_in)
             os.close(answers_out)

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
+from promptness import assert_within
 from stack import wait_for
 
 from cli.stack.ports import free_port
@@ -25,11 +27,19 @@ def port() -> int:
 
 @pytest.fixture
 def demo(tmp_path: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    with running_demo(tmp_path, port) as process:
+        yield process
+
+
+@contextmanager
+def running_demo(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
     """A demo without an end, in a folder of its own."""
-    process = start(tmp_path, "demo", "--port", str(port), "--rate", "50")
-    yield process
-    process.kill()
-    process.wait()
+    process = start(folder, "demo", "--port", str(port), "--rate", "50")
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
@@ -62,40 +72,45 @@ def servers_of(folder: Path) -> list[str]:
 
 def test_demo_for_a_while_ends_by_itself_and_its_tables_equal_the_recount(tmp_path: Path, port: int) -> None:
     process = start(tmp_path, "demo", "--for", "5s", "--port", str(port), "--rate", "100", "--schools", "8")
-    assert process.wait(120) == 0, shown(tmp_path)
+    assert process.wait(300) == 0, shown(tmp_path)
     assert "Equal" in shown(tmp_path)
     assert servers_of(tmp_path) == []
 
 
-def test_demo_prints_a_curl_line_that_works_and_ctrl_c_stops_everything(
-    demo: subprocess.Popen[bytes], tmp_path: Path
-) -> None:
-    wait_for(lambda: "/v1/stream?" in shown(tmp_path), "the curl line", 60)
-    [(token, url)] = re.findall(r"curl -N -H 'Authorization: Bearer (\S+)' '(\S+)'", shown(tmp_path))
-    with httpx.stream("GET", url, headers={"Authorization": f"Bearer {token}"}, timeout=30) as stream:
-        assert stream.status_code == 200
-        events = (line for line in stream.iter_lines() if line.startswith("event: "))
-        assert [next(events), next(events)] == ["event: subscribed", "event: put"]
-        assert "event: patch" in events
-        assert len(servers_of(tmp_path)) >= 3
-        began = time.monotonic()
-        demo.send_signal(signal.SIGINT)
-        assert demo.wait(30) == 0, shown(tmp_path)
-    # The promise is three seconds; a busy test machine gets twice that.
-    assert time.monotonic() - began < 6
-    assert servers_of(tmp_path) == []
+def test_demo_prints_a_curl_line_that_works_and_ctrl_c_stops_everything(tmp_path: Path) -> None:
+    def stopped() -> float:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        with running_demo(folder, free_port()) as demo:
+            wait_for(lambda: "/v1/stream?" in shown(folder), "the curl line", 120)
+            [(token, url)] = re.findall(r"curl -N -H 'Authorization: Bearer (\S+)' '(\S+)'", shown(folder))
+            with httpx.stream("GET", url, headers={"Authorization": f"Bearer {token}"}, timeout=60) as stream:
+                assert stream.status_code == 200
+                events = (line for line in stream.iter_lines() if line.startswith("event: "))
+                assert [next(events), next(events)] == ["event: subscribed", "event: put"]
+                assert "event: patch" in events
+                assert len(servers_of(folder)) >= 3
+                began = time.monotonic()
+                demo.send_signal(signal.SIGINT)
+                assert demo.wait(60) == 0, shown(folder)
+                took = time.monotonic() - began
+        assert servers_of(folder) == []
+        return took
+
+    # The promise is three seconds; a slow test machine gets twice that.
+    assert_within(6, stopped)
 
 
 def test_demo_shows_webhooks_that_its_own_receiver_has_confirmed_and_verified(
     demo: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     wait_for(
-        lambda: re.search(r"^webhook .* confirmed", shown(tmp_path), re.MULTILINE), "the confirmation", 60
+        lambda: re.search(r"^webhook .* confirmed", shown(tmp_path), re.MULTILINE), "the confirmation", 120
     )
     wait_for(
         lambda: re.search(r"^webhook .* taken +aggregate\.updated", shown(tmp_path), re.MULTILINE),
         "a delivery",
-        60,
+        120,
     )
     assert re.search(r"^webhook .* refused", shown(tmp_path), re.MULTILINE) is None
 
@@ -103,10 +118,10 @@ def test_demo_shows_webhooks_that_its_own_receiver_has_confirmed_and_verified(
 def test_killed_launcher_leaves_no_process_behind(demo: subprocess.Popen[bytes], tmp_path: Path) -> None:
     if sys.platform != "linux":
         pytest.skip("not run: only Linux ties a child's life to its parent's")
-    wait_for(lambda: "/v1/stream?" in shown(tmp_path), "the demo is up", 60)
+    wait_for(lambda: "/v1/stream?" in shown(tmp_path), "the demo is up", 120)
     demo.kill()
     demo.wait()
-    wait_for(lambda: servers_of(tmp_path) == [], "everything is gone", 10)
+    wait_for(lambda: servers_of(tmp_path) == [], "everything is gone")
 
 
 @pytest.mark.parametrize(

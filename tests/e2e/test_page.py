@@ -180,7 +180,7 @@ def test_without_a_token_the_page_asks_for_one_and_takes_it(page: Page, gateway:
 
 
 def test_when_the_session_ends_the_page_says_so_and_stops(page: Page, gateway: GatewayProcess) -> None:
-    page.open(f"{gateway.url}/?school={SCHOOL}#token={gateway.token(DISTRICT, seconds=3)}")
+    page.open(f"{gateway.url}/?school={SCHOOL}#token={gateway.token(DISTRICT, seconds=8)}")
     page.wait_for("!document.getElementById('signin').hidden")
     assert "session has ended" in page.evaluate("document.getElementById('signin-why').innerText")
 
@@ -195,7 +195,7 @@ def test_the_page_survives_a_restart_of_the_gateway_and_catches_up(
     page.wait_for("document.getElementById('connection').dataset.state === 'reconnecting'")
     worker.apply(SCHOOL, [scored(2440, 3)])
     gateway.start()
-    page.wait_for(f"{SCHOOL_CARD}.querySelector('.scored dd').textContent === '{before + 1}'", seconds=30)
+    page.wait_for(f"{SCHOOL_CARD}.querySelector('.scored dd').textContent === '{before + 1}'")
     assert page.evaluate("window.notReloaded") is True
 
 

@@ -93,7 +93,7 @@ def test_a_page_elsewhere_follows_a_school_by_ticket_over_a_lost_connection_unti
         assert page.evaluate(OPEN % values) == 201
         page.wait_for(count("put"))
         proxy.cut()  # the browser comes back by itself, with the address of before
-        page.wait_for(f"{count('subscribed')} === 2", seconds=20)
+        page.wait_for(f"{count('subscribed')} === 2")
         worker.apply(SCHOOL, [scored(2460, 3)])
         page.wait_for(count("patch"))
         assert page.evaluate(count("put")) == 1  # it went on where it was
@@ -104,7 +104,7 @@ def test_a_page_elsewhere_follows_a_school_by_ticket_over_a_lost_connection_unti
             assert officer.post("/v1/revocations", json=order).status_code == 201
         page.wait_for("seen.some(([kind, data]) => kind === 'bye' && data.reason === 'revoked')")
         # No script closes it: the refusal of its next connect does.
-        page.wait_for("source.readyState === EventSource.CLOSED", seconds=20)
+        page.wait_for("source.readyState === EventSource.CLOSED")
 
 
 def test_a_page_that_is_not_listed_gets_no_ticket(

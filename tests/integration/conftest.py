@@ -11,6 +11,7 @@ from redis import Redis
 from served_school import redis, worker
 
 from cli.stack.redis_server import EmbeddedRedis
+from consumers.lag import sampling
 
 __all__ = ["redis", "worker"]  # fixtures
 
@@ -24,6 +25,12 @@ def reference() -> Path:
     if not (folder / "PROVENANCE.md").is_file():
         pytest.skip(f"not run: no reference data in {folder}; set SCORES_REFERENCE_DATA to their folder")
     return folder
+
+
+@pytest.fixture
+def time_for_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine may take its time to fetch the records by which lags are measured: what is tested is the lags."""
+    monkeypatch.setattr(sampling, "_RECORDS_SECONDS", 30.0)
 
 
 @pytest.fixture

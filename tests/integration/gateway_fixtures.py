@@ -45,16 +45,15 @@ ORGANIZATIONS: list[dict[str, Any]] = [
 ]
 
 
-def wait_until(condition: Callable[[], Any], *, seconds: float = 30.0, what: str = "the condition") -> Any:
+def wait_until(condition: Callable[[], Any], *, seconds: float = 60.0, what: str = "the condition") -> Any:
     """What ``condition`` returns as soon as it is true; fails after ``seconds``."""
     deadline = time.monotonic() + seconds
-    while True:
-        found = condition()
-        if found:
-            return found
-        if time.monotonic() > deadline:
-            raise AssertionError(f"{what} did not come about within {seconds:g} s")
+    late = False
+    while not (found := condition()):
+        assert not late, f"{what} did not come about within {seconds:g} s"
         time.sleep(0.02)
+        late = time.monotonic() > deadline  # and one more look, after whatever held us up
+    return found
 
 
 _ON_DISK = {"appendonly": "yes", "appendfsync": "always", "save": ""}
@@ -82,7 +81,7 @@ class RedisServer:
         """Stop; what was written stays on disk."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None
 
 
@@ -139,7 +138,7 @@ class GatewayProcess:
         if self.process is None:
             return 0, ""
         self.process.send_signal(signal.SIGTERM)
-        _, log = self.process.communicate(timeout=15)
+        _, log = self.process.communicate(timeout=60)
         status, self.process = self.process.returncode, None
         return status, log
 
@@ -160,7 +159,7 @@ class GatewayProcess:
         """An HTTP client, with a token for ``organization``."""
         if organization is not None:
             headers["Authorization"] = f"Bearer {self.token(organization)}"
-        return httpx.Client(base_url=self.url, headers=headers, timeout=10, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
 
     def _status(self, path: str) -> int:
         assert self.process is not None
@@ -244,11 +243,11 @@ class EventReader:
 
     def until(self, kind: str, condition: Callable[[Event], Any] = lambda _: True) -> Event:
         """The next event of a kind that meets the condition; others are passed over."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 40
         while (event := self.next()) is not None:
             if event.kind == kind and condition(event):
                 return event
-            assert time.monotonic() < deadline, f"no such {kind} within 20 s"
+            assert time.monotonic() < deadline, f"no such {kind} within 40 s"
         raise AssertionError(f"the stream ended without the expected {kind}")
 
 

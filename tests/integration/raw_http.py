@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from types import TracebackType
 from typing import NamedTuple, Self
 
@@ -31,7 +30,7 @@ def get(target: str | bytes, token: str | None = None, *fields: bytes, version: 
 class RawConnection:
     """A TCP connection to a gateway."""
 
-    def __init__(self, port: int, *, receive_bytes: int | None = None, seconds: float = 20.0) -> None:
+    def __init__(self, port: int, *, receive_bytes: int | None = None, seconds: float = 60.0) -> None:
         self.socket = socket.socket()
         if receive_bytes is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
@@ -91,9 +90,3 @@ class RawConnection:
             pass
         rest, self._received = self._received, b""
         return rest
-
-    def seconds_until_closed(self) -> float:
-        """How long the other side keeps the connection, with nothing to say."""
-        began = time.monotonic()
-        assert self.rest() == b""
-        return time.monotonic() - began

@@ -284,5 +284,5 @@ def test_whoever_tampers_with_a_spool_is_found_out(
 
 
 def _metric(gateway: GatewayProcess, name: str) -> float:
-    text = httpx.get(f"{gateway.url}/metrics", trust_env=False).text
+    text = httpx.get(f"{gateway.url}/metrics", trust_env=False, timeout=30).text
     return next((float(line.split()[1]) for line in text.splitlines() if line.startswith(name)), 0.0)

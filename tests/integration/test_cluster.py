@@ -104,7 +104,7 @@ def master_of_a_partition(cluster: EmbeddedRedisCluster, number: int = 0) -> Emb
 
 
 def accidents(port: int, kind: Accident) -> float:
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
     [line] = [
         line
         for line in text.splitlines()

@@ -31,7 +31,7 @@ def kafka(tmp_path: Path) -> Iterator[str]:
 
 
 def partitions(kafka: str) -> dict[str, int]:
-    found = AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=10).topics
+    found = AdminClient({"bootstrap.servers": kafka}).list_topics(timeout=60).topics
     return {name: len(topic.partitions) for name, topic in found.items() if not name.startswith("__")}
 
 
@@ -51,7 +51,7 @@ def test_topics_are_created_once_and_a_second_call_changes_nothing(
 def test_a_results_topic_that_forgets_is_refused_before_anything_is_created(kafka: str) -> None:
     forgetful = NewTopic(EXAM_RESULTS, num_partitions=6, config={"cleanup.policy": "compact"})
     admin = AdminClient({"bootstrap.servers": kafka})
-    admin.create_topics([forgetful])[EXAM_RESULTS].result(timeout=10)
+    admin.create_topics([forgetful])[EXAM_RESULTS].result(timeout=60)
     with pytest.raises(InvalidInput, match=r"cleanup.policy=compact; expected delete, or events are lost"):
         create_topics(kafka, 6)
     assert ORGANIZATIONS not in partitions(kafka)

@@ -113,6 +113,23 @@ def test_all_faults_of_all_files_are_told_and_nothing_is_published(
     assert not directory(redis_server)
 
 
+def test_school_in_the_canarys_county_is_refused_with_its_line_and_nothing_is_published(
+    kafka: EmbeddedKafka, redis_server: EmbeddedRedis, county: Path, tmp_path: Path
+) -> None:
+    reserved = tmp_path / "reserved.csv"
+    reserved.write_text(COUNTY + "97123450000044,Canary Hill Elementary,school,\n", encoding="utf-8")
+
+    with running_worker(kafka.bootstrap_servers, redis_server.url, tmp_path):
+        with pytest.raises(
+            InvalidInput, match="line 8: 97123450000044 is in county 97, which is kept for the canary"
+        ):
+            load_entities([county, reserved], kafka.bootstrap_servers, redis_server.url)
+        assert load_entities([county], kafka.bootstrap_servers, redis_server.url) == 0
+
+    assert "97123450000044" not in directory(redis_server)
+    assert len(directory(redis_server)) == 6
+
+
 def test_an_absent_redis_or_broker_is_named(
     kafka: EmbeddedKafka, redis_server: EmbeddedRedis, county: Path
 ) -> None:

@@ -57,7 +57,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/endless":
             self._answer(200, b" " * (LARGEST_DOCUMENT + 1) + JWKS)
         elif self.path == "/slow":
-            server.released.wait(10)
+            server.released.wait(60)
+            server.answered_slowly = True
             self._answer(200, JWKS)
         elif self.path == "/secret":
             self._answer(200, json.dumps({"keys": [OctKey.generate_key(256).as_dict()]}).encode())
@@ -91,6 +92,7 @@ class Publisher(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.keys: list[Key] = [KEY]
         self.released = threading.Event()
+        self.answered_slowly = False
         self.base = f"http://127.0.0.1:{self.server_address[1]}"
 
 
@@ -154,10 +156,9 @@ async def test_an_issuer_that_does_not_answer_is_not_waited_for(
     publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetched_keys, "_FETCH_SECONDS", 0.2)
-    began = time.monotonic()
     with pytest.raises(DependencyUnavailable):
         await fetched(publisher, "/slow")
-    assert time.monotonic() - began < 5
+    assert not publisher.answered_slowly
     with pytest.raises(DependencyUnavailable):
         await fetch_keys("an issuer", "http://127.0.0.1:9/keys", production=False)
 
@@ -196,6 +197,6 @@ def test_a_gateway_takes_a_rotated_key_without_a_restart_and_goes_on_refusing_a_
             assert answer(gateway, KEY) == 200
             publisher.keys = [rotated]
             assert answer(gateway, rotated) == 503  # not yet; and not a no, which would end a stream for good
-            wait_until(lambda: answer(gateway, rotated) == 200, seconds=20)
-            wait_until(lambda: answer(gateway, forged) == 401, seconds=20)
-            wait_until(lambda: answer(gateway, KEY) == 401, seconds=20)
+            wait_until(lambda: answer(gateway, rotated) == 200)
+            wait_until(lambda: answer(gateway, forged) == 401)
+            wait_until(lambda: answer(gateway, KEY) == 401)

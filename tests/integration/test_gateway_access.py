@@ -116,7 +116,7 @@ def test_no_answer_invites_another_origin(gateway: GatewayProcess) -> None:
 
 
 def test_subscriber_loses_the_stream_when_the_token_expires(gateway: GatewayProcess) -> None:
-    token = gateway.token(DISTRICT, seconds=2)
+    token = gateway.token(DISTRICT, seconds=6)
     with gateway.client(Authorization=f"Bearer {token}") as client:
         with stream(client, TOPIC) as reader:
             bye = reader.until("bye")

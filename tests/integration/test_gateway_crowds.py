@@ -58,7 +58,7 @@ def test_subscribers_that_never_read_take_little_memory_and_are_reset_and_counte
             largest = max(largest, resident_bytes(gateway))
             return counted(gateway, dropped) >= readers
 
-        wait_until(all_dropped, seconds=60, what="the end of those who never read")
+        wait_until(all_dropped, seconds=120, what="the end of those who never read")
         assert (largest - before) / readers < MIB
         for connection in unread:
             with pytest.raises(ConnectionResetError):

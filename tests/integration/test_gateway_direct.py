@@ -83,13 +83,13 @@ def serving(protocol: type[asyncio.Protocol] | None = None) -> Iterator[int]:
         yield listener.getsockname()[1]
     finally:
         server.should_exit = True
-        running.join(10)
+        running.join(60)
         listener.close()
 
 
 def answer(port: int, request: bytes) -> bytes:
     """All bytes that come back, but for the date."""
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(request)
         received = b""
         while piece := connection.recv(65_536):
@@ -179,7 +179,7 @@ def test_two_hundred_newcomers_cost_one_read_of_each_organization(
     before = whole_reads(worker)
     with contextlib.ExitStack() as stack:
         connections = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=10))
+            stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port), timeout=60))
             for _ in range(200)
         ]
         for connection in connections:
@@ -224,7 +224,7 @@ def first_figures(reader: EventReader) -> str:
 
 def test_a_challenged_stream_that_is_renewed_goes_on(gateway: GatewayProcess) -> None:
     with (
-        gateway.client(Authorization=f"Bearer {gateway.token(DISTRICT, seconds=3)}") as short,
+        gateway.client(Authorization=f"Bearer {gateway.token(DISTRICT, seconds=8)}") as short,
         gateway.client(DISTRICT) as fresh,
         stream(short, TOPIC) as reader,
     ):
@@ -258,6 +258,6 @@ def test_nothing_is_left_of_streams_whose_clients_hung_up(gateway: GatewayProces
                 reader.until("put")
     metrics = f"{gateway.url}/metrics"
     wait_until(
-        lambda: "scores_sse_connections 0.0" in httpx.get(metrics, trust_env=False).text,
+        lambda: "scores_sse_connections 0.0" in httpx.get(metrics, trust_env=False, timeout=30).text,
         what="no open stream",
     )

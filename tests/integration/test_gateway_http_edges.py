@@ -92,7 +92,7 @@ def test_head_has_the_headers_of_a_stream_and_ends_there(
     # The very next bytes are the next answer's.
     assert connection.send(get("/healthz")).answer().status == 200
     assert connection.send(get(STREAM).replace(b"GET", b"HEAD", 1)).head().status == 401
-    assert counted(gateway, "scores_sse_connections") == 0
+    wait_until(lambda: counted(gateway, "scores_sse_connections") == 0, what="that no stream is open")
 
 
 @pytest.mark.parametrize("accept", [b"text/event-stream", b"*/*", b"application/json, */*;q=0.1"])

@@ -27,6 +27,7 @@ from integration.gateway_fixtures import (
     stream,
     wait_until,
 )
+from promptness import assert_within
 
 from schemas.identifiers import PartitionId
 from schemas.keys import PartitionKeys
@@ -49,7 +50,7 @@ def worker_with_results(redis: RedisServer) -> FakeWorker:
 
 
 def readiness(gateway: GatewayProcess) -> tuple[int, list[str]]:
-    answer = httpx.get(f"{gateway.url}/readyz", trust_env=False)
+    answer = httpx.get(f"{gateway.url}/readyz", trust_env=False, timeout=30)
     return answer.status_code, answer.json()["reasons"]
 
 
@@ -195,25 +196,30 @@ def test_streams_end_at_their_age_and_say_when_to_come_back(redis: RedisServer) 
 
 def test_sigterm_says_goodbye_to_everybody_and_is_over_within_two_seconds(redis: RedisServer) -> None:
     worker_with_results(redis).serve()
-    with (
-        gateway_process(redis.url) as gateway,
-        gateway.client(DISTRICT) as client,
-        stream(client, TOPIC) as one,
-        stream(client, f"district/{DISTRICT}") as another,
-    ):
-        one.until("put")
-        another.until("put")
-        assert gateway.process is not None
-        gateway.process.send_signal(signal.SIGTERM)
-        asked = time.monotonic()
-        for reader in (one, another):
-            bye = reader.until("bye")
-            assert bye.data["reason"] == "draining" and bye.data["reconnect"] is True
-            assert reader.next() is None
-        _, log = gateway.process.communicate(timeout=5)
-        assert time.monotonic() - asked < 2.0
-        assert gateway.process.returncode == 0
-        assert "Traceback" not in log and log.rstrip().endswith("gateway stopped")
+
+    def ended() -> float:
+        with (
+            gateway_process(redis.url) as gateway,
+            gateway.client(DISTRICT) as client,
+            stream(client, TOPIC) as one,
+            stream(client, f"district/{DISTRICT}") as another,
+        ):
+            one.until("put")
+            another.until("put")
+            assert gateway.process is not None
+            gateway.process.send_signal(signal.SIGTERM)
+            asked = time.monotonic()
+            for reader in (one, another):
+                bye = reader.until("bye")
+                assert bye.data["reason"] == "draining" and bye.data["reconnect"] is True
+                assert reader.next() is None
+            _, log = gateway.process.communicate(timeout=60)
+            took = time.monotonic() - asked
+            assert gateway.process.returncode == 0
+            assert "Traceback" not in log and log.rstrip().endswith("gateway stopped")
+            return took
+
+    assert_within(2.0, ended)
 
 
 def test_while_it_drains_it_is_not_ready_and_sends_newcomers_elsewhere(redis: RedisServer) -> None:
@@ -231,7 +237,7 @@ def test_while_it_drains_it_is_not_ready_and_sends_newcomers_elsewhere(redis: Re
         with stream(client, TOPIC) as newcomer:
             assert newcomer.until("bye").data["reason"] == "draining"
         gateway.process.send_signal(signal.SIGTERM)  # a second one: at once
-        _, log = gateway.process.communicate(timeout=5)
+        _, log = gateway.process.communicate(timeout=60)
         assert gateway.process.returncode == 0 and "Traceback" not in log
 
 
@@ -256,9 +262,9 @@ def test_a_subscriber_that_stops_reading_is_dropped_and_counted(redis: RedisServ
             def counted() -> bool:
                 for cds in schools:
                     worker.apply(cds, [scored(2500, 4)])
-                return dropped in httpx.get(f"{gateway.url}/metrics", trust_env=False).text
+                return dropped in httpx.get(f"{gateway.url}/metrics", trust_env=False, timeout=30).text
 
-            wait_until(counted, seconds=30, what="the drop")
+            wait_until(counted, what="the drop")
             # Not a polite end, which would wait for the reader: the connection is reset.
             with pytest.raises(ConnectionResetError):
                 while unread.recv(65_536):
@@ -273,7 +279,7 @@ def gateway_once(**settings: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "SCORES_STUDENT_KEY_SECRET": "only for tests, nothing is secret", **settings},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
 

@@ -230,7 +230,7 @@ async def reached(tables: Tables, watchers: list[Watcher], worker: FakeWorker) -
                     found.append(f"{number} {name}: {cell and cell['version']} instead of {version}")
         return found
 
-    deadline = asyncio.get_running_loop().time() + 15
+    deadline = asyncio.get_running_loop().time() + 60
     while differing():
         assert asyncio.get_running_loop().time() < deadline, differing()[:5]
         await asyncio.sleep(0.05)

@@ -35,8 +35,8 @@ def test_connections_that_finish_no_request_are_closed_in_seconds_and_disturb_no
     with gateway_process(redis.url) as gateway, contextlib.ExitStack() as kept:
         token = gateway.token(DISTRICT)
         whole = get(STREAM, token)
-        slow = [kept.enter_context(RawConnection(gateway.port)) for _ in range(200)]
         began = time.monotonic()
+        slow = [kept.enter_context(RawConnection(gateway.port)) for _ in range(200)]
         for number, connection in enumerate(slow):
             connection.socket.setblocking(False)
             connection.send(whole[: number % (len(whole) - 2)])
@@ -55,7 +55,8 @@ def test_connections_that_finish_no_request_are_closed_in_seconds_and_disturb_no
                     open_still.discard(connection)
             if at % 5 == 1:
                 assert_serves(gateway, worker)
-            assert time.monotonic() - began < BoundedProtocol.head_seconds + 5
+            assert time.monotonic() - began < BoundedProtocol.head_seconds + 60
+        # A loaded event loop's clock is up to a turn behind.
         assert time.monotonic() - began > BoundedProtocol.head_seconds - 1
         status, log = gateway.stop()
         assert status == 0 and len(log.splitlines()) < 20  # nobody can fill the log this way
@@ -69,10 +70,12 @@ def test_idle_connections_cannot_take_every_file_descriptor(redis: RedisServer, 
         assert gateway.process is not None
         _, hard = resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (256, hard))
+        began = time.monotonic()
         idle = [kept.enter_context(RawConnection(gateway.port)) for _ in range(600)]
+        # Those who came first made room, long before their time was over.
+        assert idle[0].rest() == b""
+        assert time.monotonic() - began < BoundedProtocol.head_seconds - 1
         assert_serves(gateway, worker)
-        # Those who came first made room.
-        assert idle[0].seconds_until_closed() < 1
         idle[-1].send(get("/healthz"))
         assert idle[-1].answer().status == 200
         status, log = gateway.stop()
@@ -89,16 +92,16 @@ def test_a_plain_answer_that_nobody_reads_is_not_kept(redis: RedisServer, worker
     with gateway_process(redis.url) as gateway:
         asked = get("/v1/organizations", gateway.token(STATE))
         with RawConnection(gateway.port, receive_bytes=4096) as unread, RawConnection(gateway.port) as reader:
+            began = time.monotonic()
             unread.send(asked)
             whole = len(reader.send(asked).answer().body)
             assert whole > MIB / 2  # more than the kernel takes
-            began = time.monotonic()
             wait_until(
                 lambda: not _established(unread.socket),
-                seconds=BoundedProtocol.unread_seconds + 5,
+                seconds=BoundedProtocol.unread_seconds + 60,
                 what="the end of the connection that is not read",
             )
-            assert time.monotonic() - began > BoundedProtocol.unread_seconds - 2
+            assert time.monotonic() - began > BoundedProtocol.unread_seconds - 1
             with pytest.raises(ConnectionResetError):
                 while unread.socket.recv(65_536):
                     pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,7 +48,7 @@ def worker() -> Iterator[FakeWorker]:
 @pytest.fixture
 def gateway(worker: FakeWorker) -> Iterator[GatewayProcess]:
     address = worker.redis.connection_pool.connection_kwargs
-    # Progress is reported once in a minute: what comes sooner was sent at once.
+    # Progress is reported once in a minute, for which no reader waits: what comes sooner was sent at once.
     url = f"redis://{address['host']}:{address['port']}/0"
     with gateway_process(url, SCORES_PROGRESS_SECONDS="60") as running:
         yield running
@@ -150,7 +151,7 @@ def test_redis_that_lost_everything_is_filled_again_while_subscribers_are_told(t
                 rate=0,
                 stop=threading.Event(),
             )
-            wait_for(lambda: sum(positions(store, partitions).values()) == run.produced, "all is applied", 60)
+            wait_for(lambda: sum(positions(store, partitions).values()) == run.produced, "all is applied")
             expected = run.recount.cells()
             school = next(
                 name.cds for name, cell in expected.items() if name.cds in {s.cds for s in run.county.schools}
@@ -160,10 +161,13 @@ def test_redis_that_lost_everything_is_filled_again_while_subscribers_are_told(t
                 with stream(client, f"school/{school}") as reader:
                     assert shown_results(reader.until("put")) == results
                     store.flushall()
-                    assert first.wait(30), "the worker notices"
-                    # Small batches, so that the way takes longer than the gateway looks away.
-                    with running_worker(kafka, server.url, tmp_path, SCORES_BATCH_RECORDS="4"):
+                    assert first.wait(60), "the worker notices"
+                    # It stops on the way until the gateway has looked.
+                    with running_worker(kafka, server.url, tmp_path, SCORES_BATCH_RECORDS="4") as second:
+                        wait_for(lambda: sum(positions(store, partitions).values()) > 0, "it has begun")
+                        second.signal(signal.SIGSTOP)
                         reader.until("progress", is_stale)
+                        second.signal(signal.SIGCONT)
                         put = reader.until("put")
                         assert shown_results(put) <= results
                         reader.until("progress", lambda event: event.data["complete"] and not is_stale(event))

@@ -25,6 +25,7 @@ from integration.gateway_fixtures import (
     stream,
     wait_until,
 )
+from integration.gateway_probes import counted
 
 from schemas.figures import FIGURES_HEADER
 
@@ -96,7 +97,7 @@ def test_a_rescore_replaces_the_earlier_score_in_the_next_frame(
     with stream(client, f"school/{SCHOOL}") as reader:
         reader.until("put")
         worker.apply(SCHOOL, [scored(2432, 3)], removed=[scored(2431, 2)], grade="04")
-        rescored = reader.until("patch", lambda event: _mean(event, "2026:ELA-SUM:04") != 2431)
+        rescored = reader.until("patch", lambda event: _mean(event, "2026:ELA-SUM:04") not in (None, 2431))
         cell = rescored.cells(SCHOOL)["2026:ELA-SUM:04"]
         assert (cell["with_scores"], cell["mean"]) == (1, 2432)
         assert [level["count"] for level in cell["levels"]] == [0, 0, 1, 0]
@@ -155,8 +156,8 @@ def test_coming_back_with_the_last_id_brings_what_changed_since(
     # As if it had been away for a minute, apart from one change just now.
     worker.apply(SCHOOL, [scored(2451, 3)], grade="06")
     wait_until(lambda: _stands_after(client, held.id), what="two seconds of the tables' time")
-    worker.apply(SCHOOL, [scored(2452, 3)], grade="07")
     recent = str(int(_current_id(client).split(".")[1]))
+    worker.apply(SCHOOL, [scored(2452, 3)], grade="07")
     with stream(client, f"school/{SCHOOL}", **{"Last-Event-ID": f"{generation}.{recent}"}) as reader:
         patch = reader.until("patch")
         assert "2026:ELA-SUM:07" in patch.cells(SCHOOL)
@@ -229,7 +230,7 @@ def test_five_hundred_topics_fit_one_stream_and_one_more_is_told_the_limit(
             assert named == schools[:500]
             assert [event.id is not None for event in reader.seen if event.kind == "put"][-1]
             worker.apply(schools[0], [scored(2451, 3)])
-            assert reader.until("patch").cells(schools[0])[ELA]["with_scores"] == 2
+            reader.until("patch", lambda event: event.cells(schools[0]).get(ELA, {}).get("with_scores") == 2)
         refused = client.get("/v1/stream", params={"topic": topics})
         assert refused.status_code == 400
         assert "up to 500" in refused.json()["detail"]
@@ -378,17 +379,17 @@ def test_metrics_count_streams_and_frames_and_name_no_school(
 ) -> None:
     with stream(client, f"school/{SCHOOL}") as reader:
         reader.until("progress")
-        text = httpx.get(f"{gateway.url}/metrics", trust_env=False).text
+        text = httpx.get(f"{gateway.url}/metrics", trust_env=False, timeout=30).text
     assert "scores_sse_connections 1.0" in text
     assert 'scores_sse_frames_total{kind="put"}' in text
     assert "scores_build_info{" in text and "scores_fanout_seconds_bucket" in text
     assert SCHOOL not in text and "Cedar" not in text
     wait_until(
-        lambda: "scores_sse_connections 0.0" in httpx.get(f"{gateway.url}/metrics", trust_env=False).text,
+        lambda: counted(gateway, "scores_sse_connections") == 0,
         what="the hung-up stream to be forgotten",
     )
 
 
 def test_the_description_of_the_api_is_served(gateway: GatewayProcess) -> None:
-    body = httpx.get(f"{gateway.url}/openapi.json", trust_env=False).json()
+    body = httpx.get(f"{gateway.url}/openapi.json", trust_env=False, timeout=30).json()
     assert body["openapi"] == "3.1.0" and "/v1/stream" in body["paths"]

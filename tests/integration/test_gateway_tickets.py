@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from hashlib import sha256
 
@@ -154,7 +153,7 @@ def test_a_ticket_takes_a_token_in_the_header(gateway: GatewayProcess) -> None:
 
 
 def test_a_ticket_ends_with_its_token(gateway: GatewayProcess) -> None:
-    ticket = ticket_for(gateway, token=gateway.token(DISTRICT, seconds=2))
+    ticket = ticket_for(gateway, token=gateway.token(DISTRICT, seconds=6))
     with gateway.client() as client, stream(client, query={"ticket": [ticket]}) as reader:
         last = reader.until("put").id
         assert reader.until("bye").data["reason"] == "token_expired"
@@ -223,9 +222,8 @@ def test_a_redeemed_ticket_serves_no_longer_than_a_stream_lives(redis: RedisServ
             last = reader.until("put").id
             assert last is not None
             assert reader.until("bye").data["reason"] == "max_age"
-        began = time.monotonic()
-        wait_until(lambda: opened(short, ticket, **{"Last-Event-ID": last}).status_code == 401, seconds=5)
-        assert time.monotonic() - began < 3
+        # Its token, and an unused ticket, would do for much longer.
+        wait_until(lambda: opened(short, ticket, **{"Last-Event-ID": last}).status_code == 401, seconds=20)
 
 
 def test_without_redis_a_ticket_is_not_lost_and_its_stream_is_told_to_come_back() -> None:

@@ -27,6 +27,7 @@ from integration.gateway_fixtures import (
     stream,
     wait_until,
 )
+from promptness import assert_within
 
 from gateway.redis_connection import connect
 from gateway.tables import Tables
@@ -105,7 +106,7 @@ def seen(reader: EventReader) -> dict[str, int]:
 
 def read_until(reader: EventReader, expected: dict[str, int]) -> None:
     """Read until a client has exactly this, which must be soon."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while seen(reader) != expected:
         assert time.monotonic() < deadline, f"has {seen(reader)}, ought to have {expected}"
         assert reader.next() is not None
@@ -154,12 +155,18 @@ def test_a_release_is_on_the_screen_at_once_and_so_is_its_withdrawal(
 ) -> None:
     with client_of(gateway, VisibilityClass.EXACT_RELEASED) as client, stream(client, TOPICS[0]) as reader:
         reader.until("progress")
-        for _ in range(5):
-            for state, expected in ((RELEASED, {SCHOOL: 12}), (REVIEWING, {})):
-                before = time.monotonic()
-                worker.release(ela(DISTRICT), state)
-                read_until(reader, expected)
-                assert time.monotonic() - before < 0.9, "the states are looked at each second anyway"
+
+        def released_and_withdrawn() -> float:
+            before = time.monotonic()
+            worker.release(ela(DISTRICT), RELEASED)
+            read_until(reader, {SCHOOL: 12})
+            shown = time.monotonic()
+            worker.release(ela(DISTRICT), REVIEWING)
+            read_until(reader, {})
+            return max(shown - before, time.monotonic() - shown)
+
+        # The states are looked at each second anyway: whoever waits for that waits that long for the second change.
+        assert_within(0.7, released_and_withdrawn)
 
 
 def test_a_county_follows_the_results_of_the_released_district_alone(

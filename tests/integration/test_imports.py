@@ -108,7 +108,7 @@ def running_gateway(
     thread.start()
     try:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        with httpx.Client(base_url=url, headers={"authorization": "Bearer vendor"}, timeout=30) as client:
+        with httpx.Client(base_url=url, headers={"authorization": "Bearer vendor"}, timeout=60) as client:
             yield client
     finally:
         server.should_exit = True
@@ -120,7 +120,7 @@ def running_gateway(
 async def wiring(app: Starlette, kafka: str, redis_url: str, settings: ImportSettings) -> AsyncIterator[None]:
     publisher = KafkaPublisher(kafka, produce_seconds=settings.produce_seconds)
     publisher.start()
-    async with AsyncRedis.from_url(redis_url, socket_connect_timeout=0.5) as redis:
+    async with AsyncRedis.from_url(redis_url, socket_connect_timeout=5) as redis:
         store = RedisImportStore(redis, settings)
         service = ImportService(store, publisher, PSEUDONYMIZER, DocumentReader(registry()))
         app.router.routes.extend(import_routes(service, authenticate, settings))
@@ -310,7 +310,7 @@ def test_while_kafka_is_away_nothing_is_accepted_and_the_resend_is(
 
 def resent(gateway: httpx.Client, content: bytes) -> dict[str, Any]:
     """The answer of a sender that comes again until it is taken."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         response = gateway.post(PATH, content=content, headers=XML)
         if response.status_code == 202:

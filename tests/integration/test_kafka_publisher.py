@@ -13,12 +13,15 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from fake_imports import student_key
 
 from cli.stack.embedded_kafka import EmbeddedKafka, Request
-from gateway.kafka import KafkaPublisher, OutgoingRecord
+from gateway.kafka import KafkaPublisher
 from schemas.errors import DependencyUnavailable
+from schemas.process.outgoing import OutgoingRecord
 
 TOPIC = "results"
 PARTITIONS = 4
 BUDGET_SECONDS = 1.0  # of those that run out of it
+# librdkafka looks for overdue records once a second, and the machine may be busy; left alone, it tries for five minutes.
+LATE_SECONDS = 20.0
 
 
 @pytest.fixture
@@ -98,9 +101,7 @@ async def test_an_absent_broker_is_told_within_the_budget_and_its_return_is_noti
         DependencyUnavailable, match=f"did not acknowledge all of 10 records within {BUDGET_SECONDS:g} s"
     ):
         await impatient.publish(records(10))
-    assert (
-        time.monotonic() - started < BUDGET_SECONDS + 2.0
-    )  # librdkafka looks for overdue records once a second
+    assert time.monotonic() - started < BUDGET_SECONDS + LATE_SECONDS
 
     kafka.set_broker_up()
     await published_at_last(impatient)
@@ -111,12 +112,12 @@ async def test_a_broker_that_hangs_is_told_within_the_budget(
     kafka: EmbeddedKafka, impatient: KafkaPublisher
 ) -> None:
     await published_at_last(impatient)
-    kafka.set_rtt_ms(30_000)
+    kafka.set_rtt_ms(60_000)
     started = time.monotonic()
     with pytest.raises(DependencyUnavailable):
         await impatient.publish(records(10))
 
-    assert time.monotonic() - started < BUDGET_SECONDS + 2.5
+    assert time.monotonic() - started < BUDGET_SECONDS + LATE_SECONDS
 
 
 @pytest.mark.anyio

@@ -19,7 +19,7 @@ from consumers.lag.sampling import Sampler
 from consumers.webhooks.connection import connect
 from schemas.topics import EXAM_RESULTS, topics
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("time_for_records")]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def other(kafka: str, request: pytest.FixtureRequest) -> str:
     """A topic of somebody else."""
     name = f"other-{abs(hash(request.node.name))}"
     admin = AdminClient({"bootstrap.servers": kafka})
-    admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1)])[name].result(10)
+    admin.create_topics([NewTopic(name, num_partitions=1, replication_factor=1)])[name].result(30)
     return name
 
 
@@ -72,16 +72,16 @@ def commit(kafka: str, name: str, topic: str, offset: int) -> None:
 def transaction(kafka: str, topic: str, count: int, *, abort: bool = False) -> Written:
     """Records that are seen together or not at all."""
     producer = Producer({"bootstrap.servers": kafka, "transactional.id": "test-transactions", "log_level": 0})
-    producer.init_transactions(10)
+    producer.init_transactions(30)
     began = time.time()
     producer.begin_transaction()
     for _ in range(count):
         producer.produce(topic, value=b"a record", partition=0)
-    producer.flush(10)
+    producer.flush(30)
     if abort:
-        producer.abort_transaction(10)
+        producer.abort_transaction(30)
     else:
-        producer.commit_transaction(10)
+        producer.commit_transaction(30)
     return Written(began, time.time())
 
 
@@ -119,7 +119,7 @@ async def test_compacted_record_at_the_position_is_no_reason_not_to_know_the_lag
         stand.write(1, "compacted", b"another key")  # rolls the segment that holds the rest
         consumer = Consumer({"bootstrap.servers": kafka, "group.id": "test", "log_level": 0})
         consumer.assign([TopicPartition("compacted", 0, 1)])
-        message = consumer.poll(5)
+        message = consumer.poll(30)
         consumer.close()
         assert message is not None and message.error() is None
         return message.offset() or 0
@@ -141,7 +141,7 @@ async def test_results_that_retention_deleted_unread_are_counted_as_lost(
     stand.stand_at(position)
     admin = AdminClient({"bootstrap.servers": kafka})
     before = TopicPartition(EXAM_RESULTS, 0, position + 4)
-    admin.delete_records([before])[before].result(10)
+    admin.delete_records([before])[before].result(30)
     snapshot = await sampler.sample()
     one = streams(snapshot)
     assert (one.start, one.lost_records, one.lag_records) == (position + 4, 4, 2)
@@ -155,12 +155,12 @@ async def test_topic_that_is_made_anew_has_none_of_the_offsets_from_before(
     stand.stand_at(2)
     assert streams(await sampler.sample()).lag_seconds is not None
     admin = AdminClient({"bootstrap.servers": kafka})
-    admin.delete_topics([EXAM_RESULTS])[EXAM_RESULTS].result(10)
-    stack.wait_for(lambda: EXAM_RESULTS not in admin.list_topics(timeout=5).topics, "it is gone")
+    admin.delete_topics([EXAM_RESULTS])[EXAM_RESULTS].result(30)
+    stack.wait_for(lambda: EXAM_RESULTS not in admin.list_topics(timeout=30).topics, "it is gone")
     admin.create_topics([NewTopic(EXAM_RESULTS, num_partitions=1, replication_factor=1)])[
         EXAM_RESULTS
-    ].result(10)
-    stack.wait_for(lambda: EXAM_RESULTS in admin.list_topics(timeout=5).topics, "it is there again")
+    ].result(30)
+    stack.wait_for(lambda: EXAM_RESULTS in admin.list_topics(timeout=30).topics, "it is there again")
     stand.write(4)
     one = streams(await sampler.sample())
     assert (one.log_replaced, one.lag_seconds, one.lag_records) == (True, None, None)
@@ -186,7 +186,7 @@ async def test_members_of_a_group_own_partitions_until_they_leave(
         }
     )
     consumer.subscribe([other])
-    messages = consumer.consume(2, 20)
+    messages = consumer.consume(2, 30)
     assert len(messages) == 2
     found = group(await sampler.sample(), "district-export", other)
     one = found.partitions[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,11 +11,11 @@ import pytest
 import redis as redis_client
 import stack
 from integration.gateway_fixtures import SCHOOL
-from lag_stand import Stand, Written, group, shifted_clock, streams
+from lag_stand import ROUNDING_SECONDS, Stand, Written, group, shifted_clock, streams
 from relayed import ListedTopics, Writer, relay_to
 
 from cli.stack.embedded_kafka import EmbeddedKafka
-from consumers.lag.samples import RELAY, STREAMS
+from consumers.lag.samples import RELAY, STREAMS, Trouble
 from consumers.lag.sampling import Sampler
 from consumers.webhooks.connection import connect as connect_consumer
 from schemas.keys import REBUILD
@@ -23,7 +24,7 @@ from streams.accidents import Accidents
 from streams.connection import connect
 from streams.relay.metrics import Metrics
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("time_for_records")]
 
 
 @pytest.fixture(scope="module", params=["embedded", "real"])
@@ -188,13 +189,18 @@ async def test_wrong_clock_of_the_monitor_is_seen_in_redis_and_in_the_records(
     redis = connect_consumer(address)
     sampler = Sampler(kafka, redis, now_ms=shifted_clock(seconds))
     stand.stand_at(stand.end())
+    began = time.monotonic()
     await sampler.sample()
     stand.write()
     stand.stand_at(stand.end())  # nobody is behind: the newest record is looked at all the same
-    skews = {one.clock: one.seconds for one in (await sampler.sample()).skews}
-    assert skews["redis"] == pytest.approx(-seconds, abs=1.0)
+    skews = {one.clock: one for one in (await sampler.sample()).skews}
+    took = time.monotonic() - began
+    of_redis = skews["redis"]
+    assert abs(of_redis.seconds + seconds) <= of_redis.uncertain_seconds + ROUNDING_SECONDS
     if kind == "real":  # the embedded broker leaves times to producers
-        assert skews[f"records of {EXAM_RESULTS}"] == pytest.approx(-seconds, abs=2.5)  # a busy machine
+        # Told is what is certain: a clock may be wrong by as much more as the record could have been written in.
+        towards = skews[f"records of {EXAM_RESULTS}"].seconds * (-1 if seconds > 0 else 1)
+        assert abs(seconds) - took - ROUNDING_SECONDS <= towards <= abs(seconds) + ROUNDING_SECONDS
     await sampler.close()
     await redis.aclose()
 
@@ -243,7 +249,7 @@ async def test_rebuilt_tables_are_not_old_news_of_the_relay(
     await after.serve()
     flipped = group(await sampler.sample(), RELAY, AGGREGATE_CHANGES).partitions[0]
     assert flipped.catch_up is not None
-    assert flipped.lag_seconds is not None and flipped.lag_seconds < 0.5
+    assert flipped.lag_seconds == 0.0  # it is late since this moment
     await relay.round()
     assert group(await sampler.sample(), RELAY, AGGREGATE_CHANGES).partitions[0].catch_up is None
     await redis.aclose()
@@ -263,10 +269,28 @@ async def test_kafka_that_is_away_is_said_and_redis_is_told_of_all_the_same(
         assert [one.source for one in away.troubles] == ["kafka"] and away.troubles[0].reason
         one = group(away, STREAMS, EXAM_RESULTS).partitions[0]
         assert (one.position, one.end, one.lag_seconds) == (0, None, None)
-        assert away.took_seconds < 5
+        assert away.took_seconds < 30  # the client's own patience is a minute for each request
         broker.set_broker_up()
         answers = [await sampler.sample() for _ in range(3)]
         assert answers[-1].troubles == () and streams(answers[-1]).end == 0
+        await sampler.close()
+        await client.aclose()
+
+
+async def test_redis_that_accepts_and_is_silent_is_said_before_its_connections_give_up(kafka: str) -> None:
+    with stack.store("embedded") as server:
+        client = connect_consumer(server.url)
+        sampler = Sampler(kafka, client)
+        assert (await sampler.sample()).troubles == ()
+        server.signal(signal.SIGSTOP)
+        try:
+            silent = await sampler.sample()
+        finally:
+            server.signal(signal.SIGCONT)
+        # A connection that gives up says something else, some seconds later.
+        assert silent.troubles == (Trouble("redis", "no answer in time"),)
+        assert silent.events is not None
+        assert (await sampler.sample()).troubles == ()
         await sampler.close()
         await client.aclose()
 

@@ -123,6 +123,53 @@ async def test_claim_of_before_a_loss_is_recognized(either: PublishedStore) -> N
         await either.publish(Claim(claim.epoch, claim.number + 2), publication({}))
 
 
+async def heard_ms(redis: RedisClient) -> int:
+    return int(await redis.hget(PUBLISHED_POSITION, "heard_ms") or 0)
+
+
+async def test_publisher_that_holds_the_claim_is_heard_once_a_second(
+    published: PublishedTables, redis: RedisClient
+) -> None:
+    claim = await published.claim()
+    assert await heard_ms(redis) == 0
+    known_ms = await published.check(claim)
+    assert await heard_ms(redis) == known_ms
+    for _ in range(20):
+        now_ms = await published.check(claim)
+        known_ms = known_ms if now_ms - known_ms < 1_000 else now_ms
+        assert await heard_ms(redis) == known_ms
+    for wrong_ms in (known_ms - 60_000, known_ms + 3_600_000):
+        await redis.hset(PUBLISHED_POSITION, "heard_ms", wrong_ms)
+        now_ms = await published.check(claim)
+        assert await heard_ms(redis) == now_ms
+
+
+async def test_publisher_that_was_replaced_or_has_lost_its_tables_is_not_heard(
+    published: PublishedTables, redis: RedisClient
+) -> None:
+    first = await published.claim()
+    await published.claim()
+    with pytest.raises(Fenced):
+        await published.check(first)
+    assert await heard_ms(redis) == 0
+    await redis.flushall()
+    with pytest.raises(TablesLost):
+        await published.check(first)
+    assert await redis.exists(PUBLISHED_POSITION) == 0, "or a monitor would wait for a publisher"
+
+
+async def test_redis_that_takes_no_writes_still_says_who_publishes(
+    published: PublishedTables, redis: RedisClient
+) -> None:
+    claim = await published.claim()
+    await redis.config_set("maxmemory", 1)
+    try:
+        assert await published.check(claim) > 0
+        assert await heard_ms(redis) == 0
+    finally:
+        await redis.config_set("maxmemory", 0)
+
+
 async def test_cell_counts_how_often_it_was_published_and_says_when(
     published: PublishedTables, tables: Tables
 ) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import signal
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from fake_worker import FakeWorker, scored
+from fake_worker import FakeWorker
 from integration.gateway_fixtures import (
     COUNTY,
     DISTRICT,
@@ -28,25 +26,19 @@ from integration.gateway_fixtures import (
     stream,
     wait_until,
 )
-from stack import measured, process_environment
+from public_stand import ELA, count, public_gateway, published, publisher, students
+from stack import measured
 
-from cli.stack.child import Child
 from cli.stack.ports import free_port
 from cli.stack.redis_server import EmbeddedRedis
 from schemas.access.roles import MASKED_READER_ROLE
-from schemas.aggregates import Contribution
 from schemas.identifiers import OrganizationId
+from schemas.keys import PUBLISHED_POSITION
 from schemas.releases import ReleaseKey, ReleaseState, Report
 
-ELA = "2026:ELA-SUM:03"
 THIRD_SCHOOL = "19990010000103"
 UNRELEASED = {"SCORES_UNLISTED_RELEASE_STATE": "loading"}
 FAILING = Path(__file__).parents[1] / "failing_publisher.py"
-
-
-def students(number: int, first: int = 2400) -> list[Contribution]:
-    """So many students with scores, on levels 2 and 3 by turns."""
-    return [scored(first + one, 2 + one % 2) for one in range(number)]
 
 
 @pytest.fixture
@@ -61,53 +53,9 @@ def worker(server: EmbeddedRedis) -> FakeWorker:
     return made
 
 
-@contextmanager
-def publisher(
-    server: EmbeddedRedis, folder: Path, *program: str, settings: Mapping[str, str] | None = None
-) -> Iterator[Child]:
-    """A publisher in a process of its own that publishes every second, killed in the end."""
-    usual = {"SCORES_PUBLISH_SECONDS": "1", "SCORES_UNLISTED_RELEASE_STATE": "released"}
-    number = len(list(folder.glob("publisher-*.log")))
-    child = Child(
-        "publisher",
-        [sys.executable, *(program or ("-m", "gateway.publisher"))],
-        cwd=folder,
-        log=folder / f"publisher-{number}.log",
-        env=process_environment("127.0.0.1:9", server.url, **{**usual, **(settings or {})}),
-    )
-    try:
-        yield child
-    finally:
-        child.stop(0.0)
-
-
-@contextmanager
-def public_gateway(server: EmbeddedRedis, **more: str) -> Iterator[GatewayProcess]:
-    more = {"SCORES_PUBLIC_VIEW": "on", "SCORES_PUBLISH_SECONDS": "1", **more}
-    with gateway_process(server.url, ready=True, **more) as running:
-        yield running
-
-
 def masked_viewer(gateway: GatewayProcess, organization: str) -> dict[str, str]:
     """The headers of somebody who may see aggregates, and no individual results."""
     return {"Authorization": f"Bearer {gateway.token(organization, role=MASKED_READER_ROLE)}"}
-
-
-def published(client: httpx.Client, organization: str) -> Mapping[str, Any]:
-    """An organization's public cells, by name."""
-    answer = client.get(f"/public/v1/aggregates/{organization}")
-    answer.raise_for_status()
-    [one] = answer.json()["organizations"]
-    assert one["id"] == organization
-    return {f"{cell['school_year']}:{cell['test']}:{cell['grade']}": cell for cell in one["cells"]}
-
-
-def count(client: httpx.Client, organization: str) -> int | str | None:
-    """Its students with scores, a star when suppressed, None when nothing is published."""
-    cell = published(client, organization).get(ELA)
-    if cell is None:
-        return None
-    return "*" if cell.get("suppressed") else int(cell["with_scores"])
 
 
 def release(worker: FakeWorker, district: str, state: ReleaseState) -> None:
@@ -193,6 +141,16 @@ def server_has(server: EmbeddedRedis, key: str) -> bool:
     return bool(worker.redis.exists(key))
 
 
+def published_state(worker: FakeWorker) -> dict[bytes, Any]:
+    """All that Redis has of what was published, but for when the publisher was heard of last."""
+    position = PUBLISHED_POSITION.encode()
+    keys: Any = worker.redis.keys("{published}:*")
+    state: dict[bytes, Any] = {key: worker.redis.dump(key) for key in keys if key != position}
+    fields: Any = worker.redis.hgetall(PUBLISHED_POSITION)
+    state[position] = {name: value for name, value in fields.items() if name != b"heard_ms"}
+    return state
+
+
 def test_publisher_that_is_killed_before_it_writes_leaves_nothing_half_done(
     server: EmbeddedRedis, worker: FakeWorker, tmp_path: Path
 ) -> None:
@@ -203,13 +161,12 @@ def test_publisher_that_is_killed_before_it_writes_leaves_nothing_half_done(
         gateway.client() as client,
     ):
         wait_until(lambda: count(client, STATE) == 134)
-        keys = worker.redis.keys("{published}:*")
         armed.touch()
-        before = {key: worker.redis.dump(key) for key in keys}
+        before = published_state(worker)
         worker.apply(OTHER_SCHOOL, students(15, 2500))
         wait_until(lambda: dying.exit_status is not None)
         assert dying.exit_status == -signal.SIGKILL
-        assert {key: worker.redis.dump(key) for key in worker.redis.keys("{published}:*")} == before
+        assert published_state(worker) == before
         worker.apply(OTHER_SCHOOL, [], removed=students(8, 2500))
         port = free_port()
         with publisher(server, tmp_path, settings={"SCORES_PUBLISHER_METRICS_PORT": str(port)}):

@@ -96,7 +96,7 @@ def test_worker_refuses_tables_of_another_layout_until_they_are_rebuilt(stack: R
         stack.redis.rename(name, name.replace(serving, "g1"))
     stack.redis.set(GENERATION, "g1")
     with stack.worker() as worker:
-        assert worker.wait(30) and worker.exit_status == 1
+        assert worker.wait(60) and worker.exit_status == 1
         assert "have layout 1" in worker.log.read_text() and "scores rebuild" in worker.log.read_text()
     summary = stack.rebuild()
     assert (summary["comparison"], summary["serves"], summary["contradictions"]) == ("rows", True, 0)

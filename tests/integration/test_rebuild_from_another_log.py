@@ -39,7 +39,7 @@ def test_tables_of_a_log_that_was_replaced_are_rebuilt_from_the_new_one_when_tol
     with EmbeddedKafka(wanted) as kafka:
         second = RebuildStack(kafka.bootstrap_servers, server.url, tmp_path)
         with second.worker() as worker:
-            assert worker.wait(30) and worker.exit_status == 1
+            assert worker.wait(60) and worker.exit_status == 1
         assert "--new-log" in second.run("rebuild", exit_status=2)
         assert second.serving() == serving
         summary = second.rebuild("--new-log")

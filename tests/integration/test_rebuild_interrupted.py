@@ -100,7 +100,7 @@ def test_rebuild_that_slept_through_its_removal_cannot_come_to_serve(stack: Rebu
     serving = stack.serving()
     with stack.endless_rebuild() as rebuild:
         rebuild.signal(signal.SIGSTOP)
-        wait_for(lambda: not stack.redis.exists(REBUILD_LEASE), "its lease runs out", 20)
+        wait_for(lambda: not stack.redis.exists(REBUILD_LEASE), "its lease runs out")
         stack.run("rebuild", "clean")
         rebuild.signal(signal.SIGCONT)
         assert rebuild.wait(20) and rebuild.exit_status == 1

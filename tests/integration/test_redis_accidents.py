@@ -90,7 +90,7 @@ def assert_exact_now(log: SeasonLog, server_url: str, client: Redis) -> int:
             return position
 
 
-async def until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
+async def until(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
@@ -474,7 +474,7 @@ def wait_until_applied(redis_url: str, run: SeasonRun) -> None:
 
 
 def accidents_of(port: int, kind: Accident) -> float:
-    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text
+    text = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
     return next(
         float(line.split()[-1])
         for line in text.splitlines()
@@ -526,15 +526,15 @@ def test_worker_ends_with_the_remedy_when_redis_stays_away_longer_than_the_budge
         if away == "from the start":
             server.kill()
         with stack.running_worker(
-            kafka.bootstrap_servers, url, tmp_path, SCORES_DEPENDENCY_BUDGET_SECONDS="2"
+            kafka.bootstrap_servers, url, tmp_path, SCORES_DEPENDENCY_BUDGET_SECONDS="4"
         ) as worker:
             if away == "in the middle":
                 wait_until_applied(url, produce_season(kafka, url))
                 server.kill()
-            assert worker.wait(20), "it gives up"
+            assert worker.wait(60), "it gives up"
             said = worker.log.read_text()
             assert worker.exit_status == 1, said
-            assert f"Redis at {url} did not serve us within 2 s (SCORES_DEPENDENCY_BUDGET_SECONDS" in said
+            assert f"Redis at {url} did not serve us within 4 s (SCORES_DEPENDENCY_BUDGET_SECONDS" in said
             assert "is SCORES_REDIS_URL right?" in said
 
 
@@ -551,7 +551,7 @@ def test_worker_that_finds_tables_lost_while_nothing_comes_ends_and_the_next_bui
             stack.wait_for(lambda: len(committed(kafka)) == PARTITIONS, "Kafka has heard of it")
             with Redis.from_url(server.url) as client:
                 client.flushall()
-            assert worker.wait(20), "it ends"
+            assert worker.wait(60), "it ends"
             assert (
                 worker.exit_status == 1 and "tables lost, built again from the log" in worker.log.read_text()
             )
@@ -569,5 +569,5 @@ def test_worker_refuses_a_redis_that_evicts(kafka: EmbeddedKafka, tmp_path: Path
         stack.store("embedded", None, {"maxmemory-policy": "allkeys-lru"}) as server,
         stack.running_worker(kafka.bootstrap_servers, server.url, tmp_path) as worker,
     ):
-        assert worker.wait(20), "it ends"
+        assert worker.wait(60), "it ends"
         assert worker.exit_status == 2 and "set it to noeviction" in worker.log.read_text()

@@ -315,7 +315,7 @@ def test_worker_killed_between_rejecting_and_moving_on_leaves_one_listed_record(
         env=process_environment(embedded.kafka, embedded.redis_url),
     )
     try:
-        assert dying.wait(40), dying.last_lines()
+        assert dying.wait(120), dying.last_lines()
         assert dying.exit_status == -signal.SIGKILL, dying.last_lines()
     finally:
         dying.stop(0.0)
@@ -335,7 +335,7 @@ def test_report_that_the_gateway_parked_counts_after_its_school_is_loaded_and_it
     headers = {"authorization": f"Bearer {loader_token(tmp_path)}", "content-type": "application/json"}
     with running_stack_processes(embedded.kafka, embedded.redis_url, tmp_path) as url:
         embedded.load(SCHOOL)
-        answer = httpx.post(f"{url}/v1/exams/imports", content=body, headers=headers).json()
+        answer = httpx.post(f"{url}/v1/exams/imports", content=body, headers=headers, timeout=30).json()
         assert answer["status"] == "UNKNOWN_SCHOOL"
         [record] = embedded.told("list")[1]["records"]
         assert (record["record"][:7], record["waits_for"]) == ("import-", LATE_SCHOOL)

@@ -116,14 +116,14 @@ async def test_each_change_grows_the_version_and_is_told_to_who_listens(
 ) -> None:
     table = keeper(client, log, metrics)
     await table.catch_up()
-    with store.pubsub(ignore_subscribe_messages=True) as heard:
+    with store.pubsub() as heard:
         heard.subscribe(RELEASES_CHANNEL)
-        heard.get_message(timeout=1)
+        assert heard.get_message(timeout=60)  # subscribed
         versions = [stored(store)]
         for state in (REVIEWING, RELEASED, REVIEWING):
             await table.apply(log.add(DISTRICTS[0], state))
             versions.append(stored(store))
-            message = heard.get_message(timeout=5)
+            message = heard.get_message(timeout=60)
             assert message is not None
             assert int(message["data"]) == int(store.get(RELEASES_VERSION) or 0)
     numbers = [found.version for found in versions if found is not None]
@@ -228,15 +228,15 @@ async def test_on_a_cluster_a_change_is_told_on_every_node(log: ReleaseLog, metr
             ears = []
             for node in cluster.nodes:
                 redis_node = listening.enter_context(Redis.from_url(node.url))
-                heard = listening.enter_context(redis_node.pubsub(ignore_subscribe_messages=True))
+                heard = listening.enter_context(redis_node.pubsub())
                 heard.subscribe(RELEASES_CHANNEL)
-                heard.get_message(timeout=1)
+                assert heard.get_message(timeout=60)  # subscribed
                 ears.append(heard)
             await table.apply(log.add(DISTRICTS[0], REVIEWING))
             version = await client.get(RELEASES_VERSION)
             assert await client.hlen(RELEASES) == 1
             for heard in ears:
-                message = heard.get_message(timeout=5)
+                message = heard.get_message(timeout=60)
                 assert message is not None
                 assert message["data"] == version
         finally:

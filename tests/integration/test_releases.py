@@ -108,14 +108,14 @@ def test_an_order_is_in_the_tables_and_told_when_it_is_answered_and_outlives_red
     redis = either_stack.redis
     before = int(redis.get(RELEASES_VERSION) or 0)
     assert before > 0  # the topic was read, and is empty
-    with either_stack.client() as client, redis.pubsub(ignore_subscribe_messages=True) as heard:
+    with either_stack.client() as client, redis.pubsub() as heard:
         heard.subscribe(RELEASES_CHANNEL)
-        heard.get_message(timeout=1)
+        assert heard.get_message(timeout=60)  # subscribed
         answer = client.put(key(), REVIEWING)
         assert answer.applied
         assert [(one.before, one.state) for one in answer.changed] == [("released", "reviewing")]
         assert json.loads(redis.hget(RELEASES, key().path) or b"")["state"] == "reviewing"
-        message = heard.get_message(timeout=5)
+        message = heard.get_message(timeout=60)
         assert message is not None
         assert int(message["data"]) == int(redis.get(RELEASES_VERSION) or 0) > before
 

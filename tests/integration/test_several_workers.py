@@ -13,6 +13,7 @@ from socket import create_server
 from typing import Any, Final
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 from redis import Redis
 from stack import (
     SECRET,
@@ -101,14 +102,16 @@ def owners(store: Redis) -> set[str]:
     return {owner for owner, _ in claims(store).values()}
 
 
-def season(kafka: str, server: EmbeddedRedis, results: int, rate: float = 0) -> SeasonRun:
+def season(
+    kafka: str, server: EmbeddedRedis, results: int, rate: float = 0, stop: threading.Event | None = None
+) -> SeasonRun:
     return run_season(
         kafka=kafka,
         redis_url=server.url,
         secret=SECRET.encode(),
         options=SeasonOptions(schools=8, results=results, rescores=0.2, moves=0.1),
         rate=rate,
-        stop=threading.Event(),
+        stop=stop or threading.Event(),
     )
 
 
@@ -127,7 +130,19 @@ def test_two_workers_share_the_partitions_and_the_result_equals_its_recount(
             assert measured(port, "scores_batches_total") > 0
         assert f"{NAME}-1: " in supervisor.log.read_text()
         supervisor.signal(signal.SIGTERM)
-        assert supervisor.wait(20) and supervisor.exit_status == 0, supervisor.last_lines()
+        assert supervisor.wait(60) and supervisor.exit_status == 0, supervisor.last_lines()
+
+
+def log_end(kafka: str) -> int:
+    """How many results were ever produced."""
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": "tests"})
+    try:
+        return sum(
+            consumer.get_watermark_offsets(TopicPartition(EXAM_RESULTS, number), 30)[1]
+            for number in range(PARTITIONS)
+        )
+    finally:
+        consumer.close()
 
 
 def two_ports() -> int:
@@ -181,16 +196,23 @@ def test_worker_killed_comes_back_to_its_partitions_and_the_other_is_not_disturb
 def test_worker_stopped_in_the_middle_leaves_whole_batches_and_nothing_else(
     embedded: str, server: EmbeddedRedis, store: Redis, tmp_path: Path
 ) -> None:
+    enough = threading.Event()
     with running_worker(embedded, server.url, tmp_path, SCORES_BATCH_RECORDS="300") as worker:
         runs: list[SeasonRun] = []
-        producing = threading.Thread(target=lambda: runs.append(season(embedded, server, 6_000)))
+        producing = threading.Thread(
+            target=lambda: runs.append(season(embedded, server, 20_000, rate=2_000, stop=enough))
+        )
         producing.start()
-        wait_for(lambda: sum(positions(store, PARTITIONS).values()) > 600, "some batches")
-        worker.signal(signal.SIGTERM)
-        assert worker.wait(15) and worker.exit_status == 0, worker.last_lines()
-        producing.join()
+        try:
+            wait_for(lambda: sum(positions(store, PARTITIONS).values()) > 600, "some batches")
+            worker.signal(signal.SIGTERM)
+            assert worker.wait(60) and worker.exit_status == 0, worker.last_lines()
+            stopped_at = positions(store, PARTITIONS)
+            wait_for(lambda: log_end(embedded) > sum(stopped_at.values()), "results go on coming")
+        finally:
+            enough.set()
+            producing.join()
     [run] = runs
-    stopped_at = positions(store, PARTITIONS)
     assert 0 < sum(stopped_at.values()) < run.produced, "it was not stopped in the middle"
     recount = Recount(load_registry(), [school.cds for school in run.county.schools])
     for record in read_topic(embedded, EXAM_RESULTS, dict.fromkeys(range(PARTITIONS), 0)):
@@ -221,5 +243,5 @@ def test_supervisor_stops_all_when_the_settings_are_wrong(
 ) -> None:
     store.config_set("maxmemory-policy", "allkeys-lru")
     with workers(embedded, server, tmp_path, 2, **EMBEDDED) as supervisor:
-        assert supervisor.wait(30) and supervisor.exit_status == 2, supervisor.last_lines()
+        assert supervisor.wait(60) and supervisor.exit_status == 2, supervisor.last_lines()
         assert "set it to noeviction" in supervisor.log.read_text()

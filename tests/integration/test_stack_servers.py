@@ -42,7 +42,7 @@ SCORES = [f"score {number}".encode() for number in range(50)]
 JARS = Path(__file__).parents[2] / ".scores" / "kafka"
 
 
-def _eventually(what: Callable[[], bool], seconds: float = 10.0) -> bool:
+def _eventually(what: Callable[[], bool], seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     pause = threading.Event()
     while not (done := what()) and time.monotonic() < deadline:
@@ -71,13 +71,13 @@ def _produce(servers: str, values: list[bytes], partition: int = 0) -> None:
     producer = Producer({"bootstrap.servers": servers, "log_level": 2})
     for value in values:
         producer.produce(RESULTS, value=value, partition=partition, on_delivery=delivered)
-    waiting = producer.flush(20)
+    waiting = producer.flush(60)
     producer.close()
     assert (waiting, failures) == (0, [])
 
 
 def _read(servers: str, count: int, *, start: int = 0, **settings: object) -> list[bytes]:
-    """The first ``count`` values of partition 0, or fewer if no more come within some seconds."""
+    """The first ``count`` values of partition 0, or fewer if no more come within a minute."""
     consumer = Consumer(
         {
             "bootstrap.servers": servers,
@@ -91,7 +91,7 @@ def _read(servers: str, count: int, *, start: int = 0, **settings: object) -> li
     values: list[bytes] = []
     try:
         consumer.assign([TopicPartition(RESULTS, 0, start)])
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(values) < count and time.monotonic() < deadline:
             for message in consumer.consume(count - len(values), 0.5):
                 if error := message.error():

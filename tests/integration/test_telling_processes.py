@@ -59,6 +59,7 @@ class SchoolDay:
             f"{self.stack.local.gateway_url}/v1/exams/imports",
             json=body,
             headers={"authorization": f"Bearer {self.token}", "traceparent": CALLER},
+            timeout=30,
         )
         assert answer.status_code == 202, answer.text
 
@@ -110,7 +111,7 @@ def watching(day: SchoolDay) -> Iterator[list[str]]:
         yield lines
     finally:
         ended.set()
-        screen.join(20)  # the next heartbeat, or change, ends it
+        screen.join(60)  # the next heartbeat, or change, ends it
 
 
 @pytest.fixture(scope="module")
@@ -157,7 +158,7 @@ def _until_traced(day: SchoolDay) -> None:
         day.import_result()
         return False
 
-    wait_for(pushed, "an import's push is traced", 40)
+    wait_for(pushed, "an import's push is traced", 120)
     wait_for(lambda: bool(day.collector.named("POST webhook")), "a webhook is traced")
 
 

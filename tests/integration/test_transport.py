@@ -104,7 +104,7 @@ def produce(kafka: EmbeddedKafka, count: int) -> None:
         producer.produce(
             topics.EXAM_RESULTS, key=b"key", value=f"not an event {number}".encode(), partition=0
         )
-    assert producer.flush(10) == 0
+    assert producer.flush(60) == 0
 
 
 def test_worker_that_the_group_refuses_ends_instead_of_waiting_for_ever(tmp_path: Path) -> None:

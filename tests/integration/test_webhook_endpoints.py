@@ -96,7 +96,7 @@ class Caller:
 
     def ask(self, method: str, path: str = "", **more: Any) -> httpx.Response:
         return httpx.request(
-            method, self._url + path, headers=self._headers, timeout=10, trust_env=False, **more
+            method, self._url + path, headers=self._headers, timeout=60, trust_env=False, **more
         )
 
     def create(self, *organizations: str, **fields: Any) -> httpx.Response:

@@ -77,7 +77,7 @@ def test_listener_outlives_garbage_and_does_not_print_it(receiver: ReceiverProgr
     for raw in GARBAGE.values():
         with (
             suppress(OSError),  # it may hang up before it was told everything
-            socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection,
+            socket.create_connection(("127.0.0.1", receiver.port), timeout=60) as connection,
         ):
             connection.sendall(raw)
             connection.shutdown(socket.SHUT_WR)
@@ -92,7 +92,7 @@ def test_listener_outlives_garbage_and_does_not_print_it(receiver: ReceiverProgr
 
 def test_connection_with_something_else_than_a_delivery_is_closed(receiver: ReceiverProgram) -> None:
     """What follows would be read as a request of its own."""
-    with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", receiver.port), timeout=60) as connection:
         connection.sendall(b"POST / HTTP/1.1\r\n\r\n")
         shown = b""
         while part := connection.recv(4096):
@@ -156,7 +156,7 @@ def test_table_on_a_terminal_shows_deliveries_and_how_many_there_were(tmp_path: 
             shown = read_until(master, b"1 taken, 1 refused")
             assert b"Aspen Elementary" in shown + read_until(master, b"no signature fits")
             process.send_signal(signal.SIGINT)
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
         finally:
             process.kill()
             os.close(master)

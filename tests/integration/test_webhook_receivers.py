@@ -257,7 +257,7 @@ def test_garbage_neither_ends_the_receiver_nor_keeps_it_from_the_next_delivery(
         b"\r\n\r\n",
         b"POST",
     ):
-        with socket.create_connection(("127.0.0.1", receiver.port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", receiver.port), timeout=60) as connection:
             connection.sendall(raw)
     right = signed(BODY)
     among_others = "v9,new v1,AAAA " + right["webhook-signature"]
@@ -268,7 +268,7 @@ def test_garbage_neither_ends_the_receiver_nor_keeps_it_from_the_next_delivery(
 def test_body_that_is_too_long_is_cut_off(receiver: ReceiverProgram) -> None:
     long = b"{" * (5 << 20)
     for length in (len(long), 1 << 40):
-        connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", receiver.port, timeout=60)
         connection.putrequest("POST", "/")
         connection.putheader("Content-Length", str(length))
         connection.endheaders()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -26,7 +25,7 @@ HEADERS = {
 }
 BODY = b'{"type":"aggregate.updated"}'
 NOON = 1_767_225_600.0  # 2026-01-01 00:00:00 UTC
-SHORT = Limits(seconds=0.5, connect_seconds=0.4, body_seconds=0.2)
+SHORT = Limits(seconds=2.0)  # long enough for a connection on a busy machine
 HERE = ["127.0.0.1"]
 
 
@@ -287,7 +286,7 @@ async def test_a_receiver_can_ask_for_time(header: bytes, seconds: float | None)
     ids=["header", "body", "nothing", "long_body", "half_a_body"],
 )
 async def test_a_confirmation_is_a_header_or_a_short_body(answer: bytes, confirmation: str | None) -> None:
-    async with ScriptedReceiver(answer) as receiver, sending(limits=SHORT) as sender:
+    async with ScriptedReceiver(answer) as receiver, sending(limits=Limits(body_seconds=1.0)) as sender:
         assert (await post(sender, receiver, want="Webhook-Confirmation")).confirmation == confirmation
         assert (await post(sender, receiver)).confirmation is None  # nobody asked
 
@@ -334,13 +333,14 @@ async def _endless_chunk_extension(writer: asyncio.StreamWriter) -> None:
 async def test_an_endless_answer_is_left_long_before_the_time_is_over(
     answer: object, status: int | None
 ) -> None:
-    async with ScriptedReceiver(answer) as receiver, sending() as sender:  # type: ignore[arg-type]  # one of the above
+    limits = Limits(seconds=120, body_seconds=120)
+    async with ScriptedReceiver(answer) as receiver, sending(limits=limits) as sender:  # type: ignore[arg-type]  # one of the above
         result = await post(sender, receiver)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await receiver.let_go.wait()
     assert result.status == status
     assert (result.error == "the answer's headers are too long") is (status is None)
-    assert result.latency_ms < 5_000
+    assert result.latency_ms < 60_000
     assert len(result.response) <= 4_096
 
 
@@ -358,7 +358,8 @@ async def test_an_answer_that_trickles_in_is_left_at_its_time() -> None:
     async with ScriptedReceiver(trickle) as receiver, sending(limits=SHORT) as sender:
         result = await post(sender, receiver)
     assert (result.status, result.error) == (None, "no answer in time")
-    assert 400 <= result.latency_ms < 3_000
+    # To its end it would take two minutes.
+    assert 1_000 * SHORT.seconds - 1 <= result.latency_ms < 60_000
 
 
 async def test_a_body_that_trickles_in_holds_nobody_and_the_status_stands() -> None:
@@ -366,11 +367,11 @@ async def test_a_body_that_trickles_in_holds_nobody_and_the_status_stands() -> N
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         await _slowly(writer, b"x" * 10_000)
 
-    limits = Limits(seconds=60, body_seconds=0.1)
+    limits = Limits(seconds=120, body_seconds=0.1)
     async with ScriptedReceiver(trickle) as receiver, sending(limits=limits) as sender:
         result = await post(sender, receiver)
     assert (result.status, result.error) == (200, "")
-    assert result.latency_ms < 10_000
+    assert result.latency_ms < 60_000
     assert 0 < len(result.response) < 4_096
 
 
@@ -406,7 +407,7 @@ async def test_whoever_is_cancelled_leaves_no_answer_for_another() -> None:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await receiver.let_go.wait()
         receiver.answer = OK
         assert (await post(sender, receiver)).status == 200
@@ -414,13 +415,12 @@ async def test_whoever_is_cancelled_leaves_no_answer_for_another() -> None:
 
 
 async def test_a_slow_receiver_delays_no_other() -> None:
-    limits = Limits(seconds=30)
+    limits = Limits(seconds=600)
     async with ScriptedReceiver(None) as slow, ScriptedReceiver() as quick, sending(limits=limits) as sender:
         waiting = [asyncio.create_task(post(sender, slow)) for _ in range(50)]
         await slow.asked(50)
-        started = time.monotonic()
         assert (await post(sender, quick)).status == 200
-        assert time.monotonic() - started < 5
+        assert not any(task.done() for task in waiting)
         for task in waiting:
             task.cancel()
         await asyncio.gather(*waiting, return_exceptions=True)
@@ -480,7 +480,7 @@ async def test_what_comes_later_and_unasked_ends_the_connection() -> None:
     async with ScriptedReceiver(say_more) as receiver, sending() as sender:
         await post(sender, receiver)
         taken.set()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await receiver.let_go.wait()
         receiver.answer = OK
         assert (await post(sender, receiver)).status == 200
@@ -529,7 +529,7 @@ async def test_a_connection_that_waits_is_ended_at_its_time() -> None:
 
     async with ScriptedReceiver(never) as receiver, sending(limits=Limits(idle_seconds=0.05)) as sender:
         await post(sender, receiver)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await receiver.let_go.wait()
 
 

@@ -238,7 +238,7 @@ async def test_a_receiver_with_an_old_protocol_is_refused(
 
 
 async def test_a_receiver_without_encryption_gets_nothing_over_https(authority: Authority) -> None:
-    async with ScriptedReceiver() as receiver, sending(authority.file, Limits(connect_seconds=0.3)) as sender:
+    async with ScriptedReceiver() as receiver, sending(authority.file, Limits(connect_seconds=1.0)) as sender:
         answer = await post(sender, receiver)
     assert answer.status is None
     assert receiver.requests == []
@@ -259,9 +259,9 @@ async def test_a_receiver_that_never_finishes_the_handshake_is_left(authority: A
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    async with server, sending(authority.file, Limits(connect_seconds=0.3)) as sender:
+    async with server, sending(authority.file, Limits(connect_seconds=1.0)) as sender:
         answer = await sender.send(f"https://{NAME}:{port}/", {}, b"{}", private=True)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await left.wait()
     assert (answer.status, answer.error) == (None, "no connection in time")
     assert connected.is_set()

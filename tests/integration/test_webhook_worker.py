@@ -40,15 +40,22 @@ def test_a_district_is_told_of_a_changed_cell_of_its_school(stand: WebhookStand)
         stand.tell()
         until(lambda: len(stand.receiver.told("/ep_one")) == 1, "the school's cell is told")
         [told] = stand.receiver.told("/ep_one")
+        # Written after the receiver's answer, so not yet when the receiver has it.
+        until(
+            lambda: (
+                [one.state for one in stand.messages("ep_one") if one.organization]
+                == [MessageState.DELIVERED]
+            ),
+            "it counts as delivered",
+        )
     assert told.body["type"] == "aggregate.updated"
     assert told.body["preliminary"] is True
     assert told.body["data"]["organization"]["id"] == SCHOOL
     assert told.versions == {(SCHOOL, "03"): 1}
-    assert [one.state for one in stand.messages("ep_one") if one.organization] == [MessageState.DELIVERED]
 
 
 def test_changes_within_an_interval_are_told_once_with_the_latest_version(stand: WebhookStand) -> None:
-    stand.endpoint("ep_one", interval_seconds=2)
+    stand.endpoint("ep_one", interval_seconds=6)  # longer than a busy machine takes for all of them
     with stand.worker():
         stand.until_confirmed("ep_one")
         for _ in range(5):
@@ -63,7 +70,7 @@ def test_what_changes_while_a_system_is_away_takes_the_place_of_what_it_did_not_
     stand: WebhookStand,
 ) -> None:
     stand.endpoint("ep_one", SCHOOL)
-    with stand.worker():
+    with stand.worker(SCORES_WEBHOOK_SCHEDULE="0," + ",".join(["2"] * 25)):
         stand.until_confirmed("ep_one")
         stand.receiver.status = 500
         stand.tables.apply(SCHOOL, [scored(2450, 3)])
@@ -84,7 +91,7 @@ def test_what_changes_while_a_system_is_away_takes_the_place_of_what_it_did_not_
 
 
 def test_a_killed_worker_loses_nothing_and_the_next_one_goes_on(stand: WebhookStand) -> None:
-    stand.endpoint("ep_one", interval_seconds=1)
+    stand.endpoint("ep_one", interval_seconds=6)
     with stand.worker() as first:
         stand.until_confirmed("ep_one")
         stand.tables.apply(SCHOOL, [scored(2450, 3)])
@@ -250,7 +257,7 @@ def test_a_paused_endpoint_is_told_the_latest_when_it_goes_on(stand: WebhookStan
 def test_what_an_owner_may_not_see_any_more_is_withheld_at_the_next_attempt(stand: WebhookStand) -> None:
     key = ReleaseKey(2026, DISTRICT, "ELA", Report.AGGREGATE)
     stand.endpoint("ep_one", SCHOOL)
-    with stand.worker(SCORES_WEBHOOK_SCHEDULE="0," + ",".join(["0.5"] * 25)):
+    with stand.worker(SCORES_WEBHOOK_SCHEDULE="0," + ",".join(["2"] * 25)):
         stand.until_confirmed("ep_one")
         stand.receiver.status = 500
         stand.tables.apply(SCHOOL, [scored(2450, 3)])

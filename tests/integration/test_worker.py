@@ -68,7 +68,7 @@ def test_simulated_season_equals_its_recount(
         wait_for(lambda: sum(positions(store, PARTITIONS).values()) == run.produced, "all events applied")
         assert compare(run.recount.cells(), live_cells(server.url)) == []
         worker.signal(signal.SIGTERM)
-        assert worker.wait(10) and worker.exit_status == 0, worker.last_lines()
+        assert worker.wait(60) and worker.exit_status == 0, worker.last_lines()
     store.close()
 
 
@@ -139,7 +139,7 @@ def test_rejected_record_keeps_its_bytes_coordinates_and_reason(
         {"bootstrap.servers": kafka.bootstrap_servers, "group.id": "test", "auto.offset.reset": "earliest"}
     )
     consumer.subscribe([topics.REJECTED])
-    [message] = consumer.consume(1, timeout=20)
+    [message] = consumer.consume(1, timeout=60)
     consumer.close()
     headers = dict(message.headers() or [])
     assert (message.key(), message.value()) == (b"some key", b"<TDSReport/>")
@@ -166,7 +166,7 @@ def test_worker_refuses_tables_that_were_read_from_another_log(server: EmbeddedR
                     "the first worker claims its partitions",
                 )
                 continue
-            assert worker.wait(30), "a worker on another log must stop"
+            assert worker.wait(60), "a worker on another log must stop"
             assert "was deleted and created again" in worker.log.read_text()
             assert worker.exit_status == 1
     store.close()
@@ -181,7 +181,7 @@ def test_worker_whose_tables_are_lost_stops_and_the_next_rebuilds_them_from_the_
         wait_for(lambda: sum(positions(store, PARTITIONS).values()) == first.produced, "all events applied")
         store.flushall()
         again = run_in_thread(lambda: produce_season(kafka, server))
-        assert worker.wait(30), "a worker that writes into nothing must stop"
+        assert worker.wait(60), "a worker that writes into nothing must stop"
         assert worker.exit_status == 1 and "Redis has lost" in worker.log.read_text()
     # Many small batches: the directory must not queue behind results that wait for it.
     with running_worker(kafka.bootstrap_servers, server.url, tmp_path, SCORES_BATCH_RECORDS="10"):

@@ -12,10 +12,10 @@ from starlette.requests import Request
 
 from gateway import sse
 from gateway.audit.notes import Notes
-from gateway.auditing import PRINCIPAL, NoAudit
 from gateway.cell_filter import CellFilter
 from gateway.commands import Command, Outcome, Result
 from gateway.holders import holder_of
+from gateway.request_scope import PRINCIPAL
 from gateway.subscriptions import Subscription, SubscriptionRequest
 from gateway.tokens import Principal
 from gateway.topics import Topic
@@ -23,6 +23,7 @@ from schemas.access.permissions import Grant
 from schemas.access.roles import BUILT_IN_ROLES, MASKED_READER_ROLE, READER_ROLE
 from schemas.audit import AuditKind
 from schemas.identifiers import OrganizationId, OrganizationLevel
+from schemas.process.audit.auditor import NoAudit
 
 pytestmark = pytest.mark.anyio
 

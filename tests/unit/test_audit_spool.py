@@ -14,22 +14,23 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from cli.audit.chains import Fault, check
 from cli.audit.noting import noted_by_operator
 from cli.audit.reading import spooled_lines
-from gateway.audit.heads import Heads
 from gateway.audit.refusals import Refusals
-from gateway.audit.settings import AuditSettings
-from gateway.audit.shipping import Shipper
-from gateway.audit.spool import segments
-from gateway.audit.writer import Audit
-from gateway.auditing import AuditUnavailable, NoAudit
-from gateway.kafka import OutgoingRecord
-from gateway.metrics import Metrics
 from schemas.audit import AuditEntry, AuditEvent, AuditKind, read_entry
 from schemas.errors import DependencyUnavailable, InvalidInput
 from schemas.keys import AUDIT_HEADS
+from schemas.process.audit.auditor import AuditUnavailable, NoAudit
+from schemas.process.audit.heads import Heads
+from schemas.process.audit.metrics import AuditMetrics
+from schemas.process.audit.settings import AuditSettings
+from schemas.process.audit.shipping import Shipper
+from schemas.process.audit.spool import segments
+from schemas.process.audit.writer import Audit
+from schemas.process.outgoing import OutgoingRecord
 from schemas.topics import AUDIT
 
 pytestmark = pytest.mark.anyio
@@ -86,7 +87,8 @@ def running(
 ) -> Iterator[tuple[Audit, Shipper, MemoryKafka]]:
     """One process's audit, with a shipper that ships when told."""
     settings = AuditSettings(folder, keep_hours=keep_hours, segment_bytes=segment_bytes)
-    audit, kafka, metrics = Audit(settings, node, Metrics()), MemoryKafka(), Metrics()
+    kafka, metrics = MemoryKafka(), AuditMetrics(CollectorRegistry())
+    audit = Audit(settings, node, metrics)
     audit.start()
     try:
         yield audit, Shipper(settings, audit, kafka, metrics), kafka
@@ -111,13 +113,14 @@ async def test_what_is_noted_is_in_the_file_when_it_is_said_to_be(tmp_path: Path
 _KILLED = """
 import asyncio, os, signal, sys
 from pathlib import Path
-from gateway.audit.settings import AuditSettings
-from gateway.audit.writer import Audit
-from gateway.metrics import Metrics
+from prometheus_client import CollectorRegistry
+from schemas.process.audit.settings import AuditSettings
+from schemas.process.audit.writer import Audit
+from schemas.process.audit.metrics import AuditMetrics
 from schemas.audit import AuditEvent, AuditKind
 
 async def run():
-    audit = Audit(AuditSettings(Path(sys.argv[1])), "killed", Metrics())
+    audit = Audit(AuditSettings(Path(sys.argv[1])), "killed", AuditMetrics(CollectorRegistry()))
     audit.start()
     audit.note(AuditEvent(kind=AuditKind.STREAM_OPENED, subject="seen@school.test"))
     await audit.written()
@@ -235,10 +238,11 @@ async def test_files_that_kafka_has_are_removed_after_their_time_and_not_before(
 _DISK_FULL = """
 import asyncio, resource, sys, json
 from pathlib import Path
-from gateway.audit.settings import AuditSettings
-from gateway.audit.writer import Audit
-from gateway.auditing import AuditUnavailable
-from gateway.metrics import Metrics
+from prometheus_client import CollectorRegistry
+from schemas.process.audit.settings import AuditSettings
+from schemas.process.audit.writer import Audit
+from schemas.process.audit.auditor import AuditUnavailable
+from schemas.process.audit.metrics import AuditMetrics
 from schemas.audit import AuditEvent, AuditKind
 
 async def refused(audit):
@@ -249,7 +253,7 @@ async def refused(audit):
     return False
 
 async def run():
-    audit = Audit(AuditSettings(Path(sys.argv[1])), "full", Metrics())
+    audit = Audit(AuditSettings(Path(sys.argv[1])), "full", AuditMetrics(CollectorRegistry()))
     audit.start()
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, unlimited[1]))
@@ -289,14 +293,14 @@ async def test_a_folder_that_cannot_be_written_keeps_a_gateway_from_starting(tmp
     file = tmp_path / "a file"
     file.write_text("")
     with pytest.raises(InvalidInput, match="SCORES_AUDIT_DIR"):
-        Audit(AuditSettings(file / "audit"), "one", Metrics())
+        Audit(AuditSettings(file / "audit"), "one", AuditMetrics(CollectorRegistry()))
 
 
 async def test_more_than_can_be_held_is_counted_in_the_audit_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.audit.writer._MOST_WAITING", 5)
-    audit = Audit(AuditSettings(tmp_path), "one", Metrics())
+    monkeypatch.setattr("schemas.process.audit.writer._MOST_WAITING", 5)
+    audit = Audit(AuditSettings(tmp_path), "one", AuditMetrics(CollectorRegistry()))
     for number in range(12):  # nothing is written before the start
         audit.note(opened(number))
     audit.start()
@@ -340,14 +344,14 @@ async def test_noting_never_waits_for_the_disk(tmp_path: Path, monkeypatch: pyte
         return write(descriptor, data)
 
     with running(tmp_path) as (audit, _, _):
-        monkeypatch.setattr("gateway.audit.chain_file.os.write", stuck)
-        monkeypatch.setattr("gateway.audit.writer._WRITTEN_SECONDS", 0.1)
+        monkeypatch.setattr("schemas.process.audit.chain_file.os.write", stuck)
+        monkeypatch.setattr("schemas.process.audit.writer._WRITTEN_SECONDS", 0.1)
         for number in range(1_000):
             audit.note(opened(number))  # would never return if it waited
         with pytest.raises(AuditUnavailable):
             await audit.written()
         disk_works.set()
-        monkeypatch.setattr("gateway.audit.writer._WRITTEN_SECONDS", 10.0)
+        monkeypatch.setattr("schemas.process.audit.writer._WRITTEN_SECONDS", 10.0)
         await audit.written()
     assert len(entries(tmp_path)) == 1_002
 

@@ -90,8 +90,8 @@ def test_two_lost_canaries_in_a_row_are_an_alarm_and_one_is_an_accident(
 
 def test_webhook_that_tells_of_the_latest_answers_for_the_earlier_ones_that_it_replaced() -> None:
     deliveries = Deliveries()
-    deliveries.expect(2400, 10.0)
-    deliveries.expect(2401, 20.0)
+    deliveries.expect(2400, sent=9.0, applied=10.0)
+    deliveries.expect(2401, sent=19.0, applied=20.0)
     assert deliveries.delivered(2401, 21.5) == 1.5
     assert deliveries.delivered(2400, 22.0) is None
     assert deliveries.overdue(100.0, 30.0) == 0
@@ -99,10 +99,24 @@ def test_webhook_that_tells_of_the_latest_answers_for_the_earlier_ones_that_it_r
 
 def test_webhook_that_never_comes_is_given_up_once() -> None:
     deliveries = Deliveries()
-    deliveries.expect(2400, 10.0)
+    deliveries.expect(2400, sent=9.0, applied=10.0)
     assert deliveries.overdue(30.0, 30.0) == 0
     assert deliveries.overdue(41.0, 30.0) == 1
     assert deliveries.overdue(90.0, 30.0) == 0
+
+
+def test_webhook_that_is_faster_than_the_look_at_the_tables_is_not_lost() -> None:
+    deliveries = Deliveries()
+    assert deliveries.delivered(2400, 10.5) is None
+    assert deliveries.expect(2400, sent=9.0, applied=10.0) == 0.5
+    assert deliveries.overdue(100.0, 30.0) == 0
+
+
+def test_webhook_of_an_earlier_canary_with_the_same_score_does_not_answer_for_the_next() -> None:
+    deliveries = Deliveries()
+    assert deliveries.delivered(2400, 8.0) is None
+    assert deliveries.expect(2400, sent=9.0, applied=10.0) is None
+    assert deliveries.overdue(41.0, 30.0) == 1
 
 
 def test_canarys_exam_is_one_that_the_import_takes_and_no_release_state_holds_back() -> None:

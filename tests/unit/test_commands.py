@@ -242,7 +242,7 @@ class Bus:
         self.away = False
 
     async def until_listening(self, *nodes: str) -> None:
-        async with asyncio.timeout(5), self.connected:
+        async with asyncio.timeout(60), self.connected:
             await self.connected.wait_for(
                 lambda: all(self.listeners.get(f"gateway:{node}") for node in nodes)
             )
@@ -285,8 +285,8 @@ async def nodes(bus: Bus, **streams: OneStream) -> AsyncIterator[list[Commands]]
             cast(RedisClient, bus),
             node,
             partial(carry_out, node_with(stream), LIMITS, admitted),
-            answer_seconds=1.0,
-            unheard_seconds=0.05,
+            answer_seconds=2.0,
+            unheard_seconds=0.5,
         )
         for node, stream in streams.items()
     ]

@@ -1,7 +1,8 @@
-"""The drills' own eyes: what they read from the monitor's metrics, and which alerts they look for."""
+"""The drills' own eyes: what they read from the monitor's metrics, which alerts they look for, and what the handbook says of them."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.drills.run import Options, Outcome
 from tests.drills.seen import read
 
 ALERTS = Path(__file__).parents[2] / "deploy" / "prometheus" / "alerts.yml"
+PAGE = Path(__file__).parents[2] / "docs" / "operations" / "drills.md"
 
 
 def test_a_reader_of_two_topics_is_as_bad_as_the_worse() -> None:
@@ -58,3 +60,30 @@ def test_the_table_names_what_failed() -> None:
     table = closing_table(Options(5, DRILLS[-1:], fire=True), [outcome])
     assert "1 drills, 1 failures" in table
     assert f"FAILED: {DRILLS[-1].name}: the alert did not come" in table
+
+
+def rows() -> dict[str, list[str]]:
+    """The cells of the page's table, by the name of the drill."""
+    found = re.findall(r"^\| (.+) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    cells = [line.split(" | ") for line in found]
+    return {name: rest for name, *rest in cells if name != "Drill"}
+
+
+def test_every_drill_is_in_the_handbook_in_the_order_in_which_it_comes() -> None:
+    assert list(rows()) == [drill.name for drill in DRILLS]
+
+
+@pytest.mark.parametrize("drill", DRILLS, ids=lambda drill: drill.argument)
+def test_handbook_names_the_verdict_and_the_alert_of_a_drill(drill: Drill) -> None:
+    _, verdict, alert = rows()[drill.name]
+    if not drill.subject:
+        assert (verdict.partition(":")[0], alert.partition(" ")[0]) == ("none", "none")
+        return
+    assert f"`{drill.subject}`" in verdict
+    assert f"#verdict-{drill.verdict})" in verdict
+    anchor = re.sub(r"(?<!^)(?=[A-Z])", "-", drill.alert.removeprefix("Scores")).lower()
+    assert f"#alert-{anchor})" in alert
+
+
+def test_no_two_drills_are_called_alike_on_the_command_line() -> None:
+    assert len({drill.argument for drill in DRILLS}) == len(DRILLS)

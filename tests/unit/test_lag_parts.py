@@ -9,10 +9,12 @@ import pytest
 from consumers.lag.judging import Judge, figures_of
 from consumers.lag.parts import (
     Facts,
+    Waiting,
     clocks_part,
     endpoints_part,
     forgotten,
     kafka_part,
+    piles_up,
     redis_part,
     rejections_part,
     reported_parts,
@@ -112,6 +114,58 @@ def test_endpoint_that_has_failed_for_ten_minutes_is_a_warning_and_a_disabled_on
     part = endpoints_part(Facts(endpoints=[new, old, gone], messages_waiting=4), NOW_MS)
     assert part.verdict == Verdict.WARN
     assert part.figures == {"failing": 1.0, "disabled": 1.0, "waiting": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("messages", "alarms"),
+    [
+        ((), False),
+        ((5_000,), False),
+        ((1_100, 1_200, 1_400), False),  # for 20 s only
+        ((1_100, 1_200, 1_400, 1_800), True),
+        ((900, 1_200, 1_400, 1_800), False),
+        ((900, 1_100, 1_200, 1_400, 1_800), True),  # too few, but more than 30 s ago
+        ((2_000, 1_000, 4_000, 8_000), False),
+        ((5_000, 5_000, 5_000, 5_000), False),
+        ((5_000, 5_003, 5_001, 5_004), False),
+        ((9_000, 7_000, 5_000, 3_000), False),
+    ],
+    ids=[
+        "nothing_known",
+        "one_look",
+        "for_too_short_a_time",
+        "many_and_more",
+        "few_at_first",
+        "many_for_long_enough",
+        "taken_in_between",
+        "standing_still",
+        "about_the_same",
+        "shrinking",
+    ],
+)
+def test_webhook_messages_pile_up_when_many_have_waited_for_half_a_minute_and_become_more(
+    messages: tuple[int, ...], alarms: bool
+) -> None:
+    waited = [Waiting(NOW_MS + 10_000 * number, count) for number, count in enumerate(messages)]
+    assert piles_up(waited) is alarms
+
+
+def test_pile_of_webhook_messages_is_a_warning_until_it_shrinks() -> None:
+    judge = Judge(Rules(), "here", 10.0)
+
+    def endpoints(seconds: int, facts: Facts) -> PartReport:
+        judgement = judge.judge(Snapshot(at_ms=NOW_MS + seconds * 1000), facts)
+        return next(part for part in judgement.parts if part.name == "endpoints")
+
+    def waiting(messages: int) -> Facts:
+        return Facts(answer_seconds=0.001, messages_waiting=messages)
+
+    assert endpoints(0, waiting(1_500)).verdict == Verdict.OK
+    assert endpoints(15, Facts()).verdict == Verdict.OK  # of an outage of Redis nothing follows
+    found = endpoints(30, waiting(2_500))
+    assert (found.verdict, found.detail) == (Verdict.WARN, "2,500 messages wait, and they become more")
+    assert endpoints(40, waiting(1_200)).verdict == Verdict.WARN  # one good sample is not enough
+    assert endpoints(50, waiting(600)).verdict == Verdict.OK
 
 
 def test_part_that_has_not_told_of_itself_for_a_minute_has_stopped_and_later_is_forgotten() -> None:

@@ -14,7 +14,8 @@ from consumers.lag.record_times import Place, RecordTime
 from consumers.lag.redis_positions import Partition, Positions, Tables, Unrelayed
 from consumers.lag.samples import RELAY, STREAMS, GroupSample, PartitionSample, Skew
 from consumers.lag.skew import Reading, clock_of_records, clock_of_redis
-from consumers.lag.standings import Draft, of_groups, of_publisher, of_relay, of_tables, of_webhooks
+from consumers.lag.standings import Draft, of_groups, of_tables, of_webhooks
+from consumers.lag.table_readers import of_publisher, of_relay
 from schemas.topics import AGGREGATE_CHANGES, EXAM_RESULTS, PUBLISHED_CHANGES, RELEASES, RESULT_CHANGES
 
 NOW = 1_780_000_000_000
@@ -51,6 +52,7 @@ def positions(*partitions: Partition, **fields: Any) -> Positions:
         relayed="g1",
         published=NO_TABLES,
         published_cells=Unrelayed(None, None, 0),
+        published_heard_ms=None,
         organizations={},
         releases={},
         worker={},
@@ -237,6 +239,26 @@ def test_relay_without_a_lease_is_nobody() -> None:
 def test_publisher_and_webhooks_are_nothing_to_tell_of_before_there_ever_was_one() -> None:
     assert list(of_publisher(positions())) == []
     assert list(of_webhooks(positions(), FACTS)) == []
+
+
+@pytest.mark.parametrize(
+    ("sign_ms", "redis_ms", "heard_ms"),
+    [
+        pytest.param(NOW - 800, NOW, NOW - 800, id="just now"),
+        pytest.param(NOW - 60_800, NOW - 60_000, NOW - 800, id="by a clock of Redis that is a minute behind"),
+        pytest.param(NOW + 59_200, NOW + 60_000, NOW - 800, id="by one that is a minute ahead"),
+        pytest.param(NOW + 500, NOW, NOW, id="before the clock of Redis went back"),
+        pytest.param(None, NOW, None, id="never"),
+    ],
+)
+def test_publisher_was_heard_when_it_gave_a_sign_whatever_the_clock_of_redis_is(
+    sign_ms: int | None, redis_ms: int, heard_ms: int | None
+) -> None:
+    published = tables(next=7, owner="host:1", changed_ms=NOW - 3_600_000)
+    found = positions(published=published, published_heard_ms=sign_ms, redis_ms=redis_ms)
+    [draft] = of_publisher(found)
+    one = draft.sample.partitions[0]
+    assert (one.position, one.owner, one.heard_ms) == (7, "host:1", heard_ms)
 
 
 def test_webhooks_stand_where_their_worker_wrote_it_and_are_heard_while_one_holds_the_lease() -> None:

@@ -266,9 +266,68 @@ def test_a_stricter_operator_is_told_sooner() -> None:
     assert judge(list(samples), Rules(allowed_seconds=0.9)) == Verdict.STALL
 
 
-def test_reader_of_what_has_no_end_is_fine_unless_two_fight_for_it() -> None:
-    quiet = window(12, position=40, heard_ms=BEGUN_MS - 10**7)
-    assert judge(quiet, RULES) == Verdict.INCOMPLETE
-    assert judge(quiet, RULES, endless=True) == Verdict.OK
-    fought_for = window(12, position=40, epoch=rising(7, 1))
-    assert judge(fought_for, RULES, endless=True) == Verdict.FENCED
+def heard_until(sample: int) -> Callable[[int], int]:
+    """A sign of life just before each sample up to this one, and none after it."""
+    return lambda number: BEGUN_MS + min(number, sample) * EVERY_MS - 300
+
+
+PUBLISHER_TABLE: Final[dict[str, tuple[list[Reading], Verdict]]] = {
+    "nothing_is_known_yet": ([], Verdict.INCOMPLETE),
+    "it_says_that_it_is_there_and_publishes_nothing": (window(12, position=40), Verdict.OK),
+    "it_says_so_in_the_only_sample": (window(1, position=40), Verdict.OK),
+    "it_has_been_silent_for_less_than_it_may": (
+        window(12, position=40, heard_ms=heard_before(19.9, 12)),
+        Verdict.OK,
+    ),
+    "it_has_been_silent_for_long_in_one_sample": (
+        window(12, position=40, heard_ms=heard_before(20, 12)),
+        Verdict.INCOMPLETE,
+    ),
+    "it_has_been_silent_for_long_in_two_samples": (
+        window(12, position=40, heard_ms=heard_before(25, 12)),
+        Verdict.INCOMPLETE,
+    ),
+    "it_has_been_silent_for_long_in_three_samples": (
+        window(12, position=40, heard_ms=heard_before(30, 12)),
+        Verdict.STOP,
+    ),
+    "it_was_killed_half_a_minute_ago_and_a_little": (
+        window(12, position=40, heard_ms=heard_until(4)),
+        Verdict.STOP,
+    ),
+    "it_was_silent_for_minutes_and_is_back": (
+        window(
+            12, position=40, heard_ms=lambda number: BEGUN_MS - 10**6 if number < 11 else BEGUN_MS + 55_000
+        ),
+        Verdict.OK,
+    ),
+    "it_was_gone_long_before_there_was_a_monitor": (
+        window(3, position=40, heard_ms=BEGUN_MS - 10**7),
+        Verdict.STOP,
+    ),
+    "there_are_too_few_samples_to_say_that_it_has_gone": (
+        window(2, position=40, heard_ms=BEGUN_MS - 10**7),
+        Verdict.INCOMPLETE,
+    ),
+    "it_has_never_given_a_sign": (window(7, position=40, heard_ms=None), Verdict.STOP),
+    "it_has_given_none_since_the_monitor_began_to_listen": (
+        window(4, position=40, heard_ms=None),
+        Verdict.OK,
+    ),
+    "two_of_them_fight": (window(12, position=40, epoch=rising(7, 1)), Verdict.FENCED),
+}
+
+
+@pytest.mark.parametrize(("samples", "verdict"), PUBLISHER_TABLE.values(), ids=PUBLISHER_TABLE)
+def test_verdict_on_a_publisher_of_which(samples: list[Reading], verdict: Verdict) -> None:
+    assert judge(samples, RULES, endless=True) == verdict
+
+
+def test_publisher_is_not_silent_because_redis_was_away() -> None:
+    """The last samples before the outage are a minute old; the first one after it comes before the next sign of life."""
+    before = window(11, position=40)
+    after_ms = BEGUN_MS + 10 * EVERY_MS + 60_000
+    first = (after_ms, PartitionSample(partition=0, position=40, heard_ms=before[-1][0]))
+    second = (after_ms + EVERY_MS, PartitionSample(partition=0, position=40, heard_ms=after_ms + EVERY_MS))
+    assert judge([*before, first], RULES, endless=True) == Verdict.INCOMPLETE
+    assert judge([*before, first, second], RULES, endless=True) == Verdict.OK

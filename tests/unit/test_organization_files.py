@@ -134,6 +134,27 @@ def test_many_faults_are_counted_not_all_spelled_out() -> None:
             "kind is 'college'; expected school, district, county, state",
             id="unknown kind",
         ),
+        *(
+            pytest.param(
+                line.encode(),
+                f"line 2: {code} is in county 97, which is kept for the canary, and that lists its own schools; leave the line out",
+                id=f"{form} of the canary's county",
+            )
+            for form, code, line in (
+                ("a school", "97123450000011", "cds,name,kind\n97123450000011,Lincoln,school\n"),
+                ("the county", "97000000000000", "cds,name,kind\n97-00000-0000000,Nonesuch,county\n"),
+                (
+                    "a line of the state",
+                    "97123450000011",
+                    f"{HEADER_2024}\n97^12345^0000011^7^^2024^Nonesuch^Nonesuch Unified^Lincoln Elementary^95000\n",
+                ),
+                (
+                    "a line of a warehouse",
+                    "97123450000000",
+                    "district_id,district_name,school_id,school_name\n97123450000000,D,97123450000011,S\n",
+                ),
+            )
+        ),
         pytest.param(
             b"district_id,district_name,school_id,school_name\n99123450000000,D,99123460000011,S\n",
             "school_id 99123460000011 names the district 99123460000000",

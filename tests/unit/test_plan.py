@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 import cli.plan.measured as figures
 from cli.__main__ import app
-from cli.plan.calculating import MOST_PARTITIONS, Demand, make_plan
+from cli.plan.calculating import MOST_PARTITIONS, make_plan
+from cli.plan.demand import Demand
 from cli.plan.measured import Assumed, Measured
 from cli.plan.showing import shown
 

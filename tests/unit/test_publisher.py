@@ -11,6 +11,7 @@ from fake_publishing import MemoryPublished, score, scored_cell
 from fake_tables import DISTRICT, ELA, NEW_SCHOOL, SCHOOL, SECOND_SCHOOL, FakeTables, school
 
 from gateway import following
+from gateway.publisher import publisher
 from gateway.publisher.metrics import Metrics
 from gateway.publisher.publisher import Publisher
 from schemas.aggregates import cell_field
@@ -40,21 +41,26 @@ def released(*subjects: str, version: int = 2) -> Releases:
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What changes in the tables' surroundings is noticed at once."""
     monkeypatch.setattr(following, "_WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(publisher, "_SIGN_SECONDS", 0.005)
 
 
 @asynccontextmanager
 async def publishing(
-    tables: FakeTables, published: MemoryPublished, metrics: Metrics | None = None
+    tables: FakeTables,
+    published: MemoryPublished,
+    metrics: Metrics | None = None,
+    *,
+    publish_seconds: float = 0.005,
 ) -> AsyncIterator[asyncio.Task[None]]:
     """A publisher that publishes all the time."""
-    publisher = Publisher(
+    running = Publisher(
         tables,  # type: ignore[arg-type]  # the fake has what is read
         published,
         load_registry().at,
         metrics or Metrics(),
-        publish_seconds=0.005,
+        publish_seconds=publish_seconds,
     )
-    task = asyncio.create_task(publisher.run())
+    task = asyncio.create_task(running.run())
     try:
         yield task
     finally:
@@ -65,11 +71,11 @@ async def publishing(
 
 async def until(condition: Callable[[], bool]) -> None:
     """Return when the condition holds."""
-    for _ in range(2_500):
+    for _ in range(15_000):
         if condition():
             return
         await asyncio.sleep(0.002)
-    raise AssertionError("not within five seconds")
+    raise AssertionError("not within half a minute")
 
 
 async def rounds(metrics: Metrics, more: int = 3) -> None:
@@ -242,8 +248,33 @@ async def test_second_publisher_takes_over_and_the_first_one_stops() -> None:
         score(second_tables, SCHOOL, 50)
         async with publishing(second_tables, published, metrics):
             with pytest.raises(Fenced):
-                await asyncio.wait_for(first, 5)
+                await asyncio.wait_for(first, 30)
             await until(lambda: published.students(SCHOOL) == 50)
+
+
+async def test_publisher_is_heard_between_two_rounds_and_after_an_outage() -> None:
+    tables, published, metrics = FakeTables(), MemoryPublished(), Metrics()
+    score(tables, SCHOOL, 30)
+    async with publishing(tables, published, metrics, publish_seconds=3_600):
+        await until(lambda: published.students(SCHOOL) == 30 and metrics.rounds._value.get() == 1)
+        before = published.signs
+        await until(lambda: published.signs > before + 3)
+        published.away = True
+        await until(lambda: published.missed > 3)
+        silent = published.signs
+        published.away = False
+        await until(lambda: published.signs > silent + 3)
+        assert metrics.rounds._value.get() == 1
+
+
+async def test_publisher_is_heard_while_it_still_reads_what_was_published() -> None:
+    tables, published, metrics = FakeTables(), MemoryPublished(), Metrics()
+    published.reading = asyncio.Event()
+    async with publishing(tables, published, metrics):
+        await until(lambda: published.signs > 3)
+        assert metrics.rounds._value.get() == 0
+        published.reading.set()
+        await rounds(metrics)
 
 
 async def test_write_whose_answer_got_lost_is_counted_once() -> None:

@@ -10,7 +10,6 @@ from fake_imports import MemoryPublisher
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.auditing import AuditUnavailable, NoAudit
 from gateway.releases.changing import Outcome, Refused, RefusedLines, ReleaseChanges
 from gateway.releases.wanted import FaultyFile, Wanted, district_code, read_csv, write_csv
 from gateway.tokens import Principal
@@ -20,6 +19,7 @@ from schemas.errors import DependencyUnavailable, InvalidInput
 from schemas.events import OrganizationEntry, decode_release
 from schemas.identifiers import STATE, OrganizationId
 from schemas.organization_list import OrganizationList
+from schemas.process.audit.auditor import AuditUnavailable, NoAudit
 from schemas.releases import (
     SUBJECTS,
     ReleaseKey,
@@ -82,7 +82,7 @@ class Desk:
         self.kafka = MemoryPublisher()
         self.audit = NoAudit()
         self.tables = AppliedAtOnce(self.kafka, works=works)
-        self.changes = ReleaseChanges(self.tables, self.kafka, applied_seconds=0.2 if not works else 5.0)
+        self.changes = ReleaseChanges(self.tables, self.kafka, applied_seconds=0.2 if not works else 60.0)
 
     async def order(self, *wanted: Wanted, by: Principal | None = None) -> Outcome:
         return await self.changes.change(wanted, by or holder(), KNOWN, self.audit, address="192.0.2.1")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from consumers.webhooks.due import DueBook, Standing
-from consumers.webhooks.pending import PendingBook, PendingKey, cells_since, since_of
+from consumers.webhooks.pending import PendingBook, PendingKey
+from consumers.webhooks.pending_names import cells_since, since_of
 from schemas.identifiers import OrganizationId
 from schemas.webhooks.endpoints import EventType
 

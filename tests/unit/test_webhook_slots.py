@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from webhook_world import SCHOOL
 
@@ -13,7 +13,7 @@ from consumers.webhooks.lanes import Lanes
 from consumers.webhooks.slots import Slots
 from schemas.environment import Secret
 from schemas.errors import InvalidInput
-from schemas.webhooks.endpoints import Endpoint, EventType, Followed, SealedSecret
+from schemas.webhooks.endpoints import Endpoint, EventType, Followed, SealedSecret, SecretKind
 from schemas.webhooks.messages import Message
 from schemas.webhooks.secrets import SecretBox, new_secret
 from schemas.webhooks.signing import verify
@@ -98,6 +98,7 @@ def test_never_more_than_a_second_and_the_time_passed_allow(rate: float, gaps: l
 
 
 @given(st.floats(0.1, 1_000), st.integers(0, 10))
+@example(rate=999.9999999999999, throttles=0)
 def test_allowance_has_one_more_when_it_says_so(rate: float, throttles: int) -> None:
     allowance = Allowance(rate, 0)
     for _ in range(throttles):
@@ -106,7 +107,17 @@ def test_allowance_has_one_more_when_it_says_so(rate: float, throttles: int) -> 
         allowance.take()
     next_ms = allowance.next_ms(rate, 0)
     assert next_ms > 0
-    assert allowance.available(rate, next_ms) == 1
+    # Rounded up to a millisecond, so none at two before it; and by then, at 1,000 a second, the next but one may have come.
+    assert allowance.available(rate, max(0, next_ms - 2)) == 0
+    assert 1 <= allowance.available(rate, next_ms) <= 2
+
+
+def test_rate_that_falls_short_of_a_thousand_by_a_rounding_loses_no_millisecond() -> None:
+    allowance = Allowance(999.9999999999999, 0)
+    for _ in range(allowance.available(999.9999999999999, 0)):
+        allowance.take()
+    assert allowance.next_ms(999.9999999999999, 0) == 1
+    assert allowance.available(999.9999999999999, 1) == 1
 
 
 def _message(number: int) -> Message:
@@ -162,9 +173,8 @@ def _endpoint(*secrets: SealedSecret) -> Endpoint:
 
 def test_attempt_is_signed_with_every_secret_in_force() -> None:
     box = SecretBox(Secret(b"k" * 32))
-    old, new, edwards = (
-        new_secret(kind, bytes([number]) * 32) for number, kind in enumerate(("v1", "v1", "v1a"))
-    )
+    kinds: tuple[SecretKind, ...] = ("v1", "v1", "v1a")
+    old, new, edwards = (new_secret(kind, bytes([number]) * 32) for number, kind in enumerate(kinds))
     sealed = [
         box.seal(one, endpoint="ep_1", nonce=bytes([number]) * 12, created_ms=0)
         for number, one in enumerate((old, new, edwards))

@@ -19,7 +19,7 @@ from tests.watching.faults import VIOLENT, Fault, Kind
 from tests.watching.network import Network
 
 _REBUILD_SECONDS: Final = 120.0
-_NOTICED_SECONDS: Final = 3.0  # until the last client has noticed that its connection is gone
+_NOTICED_SECONDS: Final = 5.0  # until the last client has noticed that its connection is gone
 _STORMS: Final = 3
 
 

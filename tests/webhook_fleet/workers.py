@@ -58,7 +58,8 @@ class Workers:
         relay: bool,
         fault: str | None = None,
     ) -> None:
-        self._environment = process_environment(kafka, redis_url, **SETTINGS)
+        audit = str(folder / "audit")
+        self._environment = process_environment(kafka, redis_url, SCORES_AUDIT_DIR=audit, **SETTINGS)
         command: Sequence[str] = WORKER
         if fault is not None:
             command = [sys.executable, "-m", "tests.webhook_fleet.faulty_worker"]
