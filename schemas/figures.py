@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from math import sqrt
 from typing import Annotated, Final
 
@@ -183,7 +184,12 @@ def percent(count: int, total: int) -> float | None:
 def rfc3339(milliseconds: int) -> str:
     """Milliseconds since 1970 as an RFC 3339 time in UTC, e.g. ``2026-05-04T12:00:03.120Z``."""
     seconds, rest = divmod(milliseconds, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+    return f"{_to_the_second(seconds)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=64)  # what is told together mostly happened in the same few seconds
+def _to_the_second(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 FIGURES_HEADER: Final[tuple[str, ...]] = (

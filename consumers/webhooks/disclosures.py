@@ -1,8 +1,8 @@
 """What the audit has of deliveries: who was sent which organization's results, judged how, and how each attempt ended.
 
-Guarantee: *nothing is sent that is not noted first.* An attempt begins when its entry outlives the process, and what became
-of it is noted before it is written to Redis: after kill -9 an attempt may be in the audit twice, because it is made again, or
-without its end, but none is missing. While the audit takes nothing, nothing is sent; messages wait.
+Guarantee: *nothing is sent that is not noted first.* An attempt begins when its entry outlives the process; how it ended is noted
+as soon as it is known, and outlives the process some milliseconds later. After kill -9 an attempt may be in the audit twice,
+because it is made again, or without its end, but none is missing. While the audit takes nothing, nothing is sent; messages wait.
 
 An entry names the endpoint, its owner, the organization, the tests, and whether figures were in the message. There is no
 place for a figure in it, nor for a signature or the path of an address, in which receivers have been known to keep secrets.
@@ -10,7 +10,6 @@ place for a figure in it, nor for a signature or the path of an address, in whic
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from types import TracebackType
 from typing import Final, Literal, Self
@@ -23,7 +22,7 @@ from schemas.aggregate_changes import decode_result_change
 from schemas.aggregates import cell_name
 from schemas.audit import AuditEvent, AuditKind, shortened
 from schemas.identifiers import OrganizationId, level_of
-from schemas.process.audit.auditor import Auditor, AuditUnavailable
+from schemas.process.audit.auditor import Auditor
 from schemas.webhooks.endpoints import Endpoint, EventType
 from schemas.webhooks.messages import Message
 
@@ -58,6 +57,10 @@ class Disclosures:
             return Disclosure(self._noting, None)
         kind = self._judge(endpoint, message.organization)
         return Disclosure(self._noting, sent(endpoint, message, message.organization, kind, at_ms))
+
+    def hand_over(self) -> None:
+        """Leave nothing behind; after the last attempt."""
+        self._noting.hand_over()
 
 
 class Disclosure:
@@ -99,9 +102,7 @@ class Disclosure:
             self._noting.note(ended(self._sent, NOT_KNOWN))
             return
         how = shortened(answer.error) if answer.status is None else str(answer.status)
-        # What has happened is held until the disk takes it again: the beginning is written, and the answer is to be kept.
-        with contextlib.suppress(AuditUnavailable):
-            await self._noting.written(ended(self._sent, how, answer.latency_ms / 1000))
+        self._noting.note(ended(self._sent, how, answer.latency_ms / 1000))
 
 
 def sent(

@@ -37,8 +37,9 @@ class Noting:
             raise AuditUnavailable("the audit cannot be written; see SCORES_AUDIT_DIR")
 
     def note(self, event: AuditEvent) -> None:
-        """Note it, and do not wait; never raises."""
-        self._audit.note(event)
+        """Note it with the next lot, and do not wait; never raises."""
+        self._events.append(event)
+        self._go()
 
     async def written(self, event: AuditEvent) -> None:
         """Note it, and return when it outlives this process.
@@ -49,17 +50,24 @@ class Noting:
         waiting = asyncio.get_running_loop().create_future()
         self._events.append(event)
         self._waiting.append(waiting)
+        self._go()
+        await waiting
+
+    def hand_over(self) -> None:
+        """Give the audit what still gathers, when no more comes; those who wait for it have gone."""
+        events, self._events = self._events, []
+        for event in events:
+            self._audit.note(event)
+
+    def _go(self) -> None:
         if self._writing is None:
             self._writing = asyncio.create_task(self._write(), name="noting deliveries")
-        await waiting
 
     async def _write(self) -> None:
         try:
             while self._events:
-                events, self._events = self._events, []
+                self.hand_over()
                 waiting, self._waiting = self._waiting, []
-                for event in events:
-                    self._audit.note(event)
                 trouble: AuditUnavailable | None = None
                 try:
                     await self._audit.written()

@@ -129,8 +129,7 @@ class Reign:
         write = _Write(listed, sum(map(_size, listed)), asyncio.get_running_loop().create_future())
         self._queue.append(write)
         self._queued.set()
-        # Shielded: a caller that is cancelled leaves a write behind that is done all the same.
-        await asyncio.shield(write.done)
+        await write.done  # a caller that is cancelled leaves a write behind that is done all the same
 
     async def run(self) -> None:
         """Write until cancelled, or until the reign is over.

@@ -108,6 +108,7 @@ class Worker:
                     self._metrics.active.set(0)
                 await asyncio.sleep(_PAUSE_SECONDS)
         finally:
+            self._disclosures.hand_over()
             await self._throne.give_up()
 
     async def _deliver(self, reign: Reign) -> None:

@@ -73,8 +73,10 @@ async def attempt(
     audit: NoAudit, message: Message = THIN, answer: Answer | None = None, at_ms: int = 1_777_896_000_123
 ) -> list[AuditEvent]:
     """One attempt, and what was noted of it."""
-    async with Disclosures(audit, exact).of(OWNER, message, at_ms) as noted:
+    disclosures = Disclosures(audit, exact)
+    async with disclosures.of(OWNER, message, at_ms) as noted:
         noted.answered(answer or Answer(204, "", 35))
+    disclosures.hand_over()
     return audit.noted
 
 
@@ -153,26 +155,26 @@ async def test_nothing_is_sent_before_its_entry_is_written() -> None:
     assert sent == [True]
 
 
-async def test_the_answer_is_written_before_it_counts() -> None:
+async def test_an_answer_counts_at_once_and_is_written_with_the_next_lot() -> None:
     audit = SlowAudit()
     audit.disk.set()
     disclosures = Disclosures(audit, exact)
-    counted, written = asyncio.Event(), asyncio.Event()
-
-    async def send() -> None:
-        async with disclosures.of(OWNER, THIN, 1) as noted:
-            audit.disk.clear()
-            audit.began.clear()
-            written.set()
-            noted.answered(Answer(204, "", 1))
-        counted.set()
-
-    sending = asyncio.create_task(send())
-    await written.wait()
+    async with disclosures.of(OWNER, THIN, 1) as noted:
+        audit.disk.clear()
+        noted.answered(Answer(204, "", 1))
+    assert [event.kind for event in audit.noted] == [AuditKind.WEBHOOK_SENT]
+    audit.began.clear()
     await audit.began.wait()
-    assert audit.noted[1].kind is AuditKind.WEBHOOK_ANSWERED and not counted.is_set()
-    audit.disk.set()
-    await sending
+    assert [event.kind for event in audit.noted] == [AuditKind.WEBHOOK_SENT, AuditKind.WEBHOOK_ANSWERED]
+
+
+async def test_a_worker_that_stops_hands_over_the_answers_that_gather() -> None:
+    audit = NoAudit()
+    disclosures = Disclosures(audit, exact)
+    async with disclosures.of(OWNER, THIN, 1) as noted:
+        noted.answered(Answer(204, "", 1))
+    disclosures.hand_over()
+    assert [event.outcome for event in audit.noted] == ["", "204"]
 
 
 async def test_attempts_that_come_while_a_lot_is_written_make_one_lot_together() -> None:
@@ -195,10 +197,12 @@ async def test_attempts_that_come_while_a_lot_is_written_make_one_lot_together()
 
 async def test_with_a_full_disk_nothing_is_sent_and_the_record_says_so() -> None:
     audit, entered = FullDisk(), False
+    disclosures = Disclosures(audit, exact)
     with pytest.raises(AuditUnavailable):
-        async with Disclosures(audit, exact).of(OWNER, THIN, 1):
+        async with disclosures.of(OWNER, THIN, 1):
             entered = True
     assert not entered
+    disclosures.hand_over()
     assert [(event.kind, event.outcome) for event in audit.noted] == [
         (AuditKind.WEBHOOK_SENT, ""),
         (AuditKind.WEBHOOK_ANSWERED, NOT_SENT),
@@ -222,14 +226,16 @@ async def test_an_answer_counts_although_the_disk_has_filled_meanwhile() -> None
             patch.setattr(SlowAudit, "written", FullDisk.written)
             noted.answered(Answer(None, "no answer within 15 s", 15_000))
         counted = True
+    disclosures.hand_over()
     assert counted and audit.noted[1].outcome == "no answer within 15 s"
 
 
 async def test_an_attempt_that_is_given_up_has_an_end_that_is_not_known() -> None:
     audit, began = NoAudit(), asyncio.Event()
+    disclosures = Disclosures(audit, exact)
 
     async def send() -> None:
-        async with Disclosures(audit, exact).of(OWNER, THIN, 1):
+        async with disclosures.of(OWNER, THIN, 1):
             began.set()
             await asyncio.Event().wait()
 
@@ -238,4 +244,5 @@ async def test_an_attempt_that_is_given_up_has_an_end_that_is_not_known() -> Non
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending
+    disclosures.hand_over()
     assert [event.outcome for event in audit.noted] == ["", NOT_KNOWN]
