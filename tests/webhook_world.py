@@ -91,6 +91,9 @@ class World:
         """Results of a school that the endpoint follows have changed."""
         self.outbox.change(endpoint, school)
 
+    def _visibility(self, endpoint: Endpoint, organization: OrganizationId) -> VisibilityClass | None:
+        return None if endpoint.id in self.stored.hidden else VisibilityClass.EXACT_LOADING
+
     def pass_seconds(self, seconds: float) -> None:
         """Let time pass. A worker that failed fails the test."""
         self.loop.pass_seconds(seconds)
@@ -122,7 +125,7 @@ class World:
             Unsigned(),
             self.settings,
             self._metrics,
-            Disclosures(self.audit, lambda endpoint, organization: VisibilityClass.EXACT_LOADING),
+            Disclosures(self.audit, self._visibility),
             confirmation=lambda endpoint: f"token of {endpoint.id} at {endpoint.url}",
             base_url="https://scores.example",
             allow_private=False,

@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 # A message that we cannot send, by a fault of ours, is tried again so often. It is no failure of its endpoint.
 _OUR_FAULT_SECONDS: Final = 60.0
+_CHANGED_SECONDS: Final = 1.0  # by then what its owner may not see any more is not taken for fresh
 _UNKNOWN_SECONDS: Final = 1.0  # while it cannot be said who may see what, for tables are being built
 
 
@@ -153,18 +154,40 @@ class Attempting:
             await self._outbox.finish(message, None, MessageState.SUPERSEDED, why, now_ms=now_ms)
             return None
         headers = self._signer.headers(endpoint, message, now_ms)
+        answer: Answer | None = None
         async with self._disclosures.of(endpoint, message, now_ms) as noted:
-            self._allowances.of(endpoint, now_ms).take()
-            answer = await self._sender.send(
-                endpoint.url,
-                headers,
-                message.body,
-                private=self._allow_private and endpoint.private_network,
-                want_header=None if token is None else CONFIRMATION_HEADER,
-            )
-            noted.answered(answer)
+            # That took a moment, in which the endpoint may have been paused or moved, or its owner have lost a right.
+            if noted.outdated() or self._moved(endpoint) or self._must_wait(message, self._clock_ms()):
+                noted.not_sent()
+            else:
+                answer = await self._sent(endpoint, message, headers, token, now_ms)
+                noted.answered(answer)
+        if answer is None:
+            await self._set_aside(message, lane, _CHANGED_SECONDS)
+            return None
         await self._follow_up.write(endpoint, message, token, answer, now_ms, lane)
         return answer.latency_ms
+
+    async def _sent(
+        self,
+        endpoint: Endpoint,
+        message: Message,
+        headers: Mapping[str, str],
+        token: str | None,
+        now_ms: int,
+    ) -> Answer:
+        self._allowances.of(endpoint, now_ms).take()
+        return await self._sender.send(
+            endpoint.url,
+            headers,
+            message.body,
+            private=self._allow_private and endpoint.private_network,
+            want_header=None if token is None else CONFIRMATION_HEADER,
+        )
+
+    def _moved(self, endpoint: Endpoint) -> bool:
+        current = self._outbox.endpoints.get(endpoint.id)
+        return current is None or current.url != endpoint.url
 
     async def _set_aside(self, message: Message, lane: Lane | None, seconds: float) -> None:
         self._metrics.attempts.labels(UNSENT).inc()

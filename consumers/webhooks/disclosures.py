@@ -28,7 +28,9 @@ from schemas.webhooks.messages import Message
 
 Judges = Callable[[Endpoint, OrganizationId], VisibilityClass | None]
 
-NOT_SENT: Final = "not sent"  # the audit could not be written, or the worker was stopped before
+NOT_SENT: Final = (
+    "not sent"  # the audit could not be written, something had changed, or the worker was stopped before
+)
 NOT_KNOWN: Final = "not known"  # the worker was stopped before there was an answer; it is sent again
 
 _REPORTS: Final[dict[EventType, Literal["aggregate", "individual"]]] = {
@@ -53,10 +55,12 @@ class Disclosures:
 
     def of(self, endpoint: Endpoint, message: Message, at_ms: int) -> Disclosure:
         """One attempt, to be made inside of ``async with``."""
-        if message.organization is None:  # a question, or of an endpoint: nothing about results
-            return Disclosure(self._noting, None)
-        kind = self._judge(endpoint, message.organization)
-        return Disclosure(self._noting, sent(endpoint, message, message.organization, kind, at_ms))
+        organization = message.organization
+        if organization is None:  # a question, or of an endpoint: nothing about results
+            return Disclosure(self._noting, None, lambda: False)
+        kind = self._judge(endpoint, organization)
+        event = sent(endpoint, message, organization, kind, at_ms)
+        return Disclosure(self._noting, event, lambda: self._judge(endpoint, organization) is not kind)
 
     def hand_over(self) -> None:
         """Leave nothing behind; after the last attempt."""
@@ -70,16 +74,23 @@ class Disclosure:
         AuditUnavailable: when it begins; then nothing may be sent.
     """
 
-    __slots__ = ("_answer", "_noting", "_sent")
+    __slots__ = ("_how", "_noting", "_seconds", "_sent", "outdated")
 
-    def __init__(self, noting: Noting, event: AuditEvent | None) -> None:
+    def __init__(self, noting: Noting, event: AuditEvent | None, outdated: Callable[[], bool]) -> None:
+        self.outdated = outdated  # whether its owner may see another thing by now than when that was noted
         self._noting = noting
         self._sent = event
-        self._answer: Answer | None = None
+        self._how = NOT_KNOWN
+        self._seconds = 0.0
 
     def answered(self, answer: Answer) -> None:
         """What came of it."""
-        self._answer = answer
+        self._how = shortened(answer.error) if answer.status is None else str(answer.status)
+        self._seconds = answer.latency_ms / 1000
+
+    def not_sent(self) -> None:
+        """It was not made after all."""
+        self._how = NOT_SENT
 
     async def __aenter__(self) -> Self:
         if self._sent is None:
@@ -95,14 +106,8 @@ class Disclosure:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._sent is None:
-            return
-        answer = self._answer
-        if answer is None:
-            self._noting.note(ended(self._sent, NOT_KNOWN))
-            return
-        how = shortened(answer.error) if answer.status is None else str(answer.status)
-        self._noting.note(ended(self._sent, how, answer.latency_ms / 1000))
+        if self._sent is not None:
+            self._noting.note(ended(self._sent, self._how, self._seconds))
 
 
 def sent(

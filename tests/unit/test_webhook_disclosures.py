@@ -230,6 +230,31 @@ async def test_an_answer_counts_although_the_disk_has_filled_meanwhile() -> None
     assert counted and audit.noted[1].outcome == "no answer within 15 s"
 
 
+async def test_a_right_that_is_lost_while_the_entry_is_written_is_noticed() -> None:
+    audit, rights = SlowAudit(), [VisibilityClass.EXACT_REVIEWING]
+    disclosures = Disclosures(audit, lambda endpoint, organization: rights[-1] if rights else None)
+
+    async def send() -> bool:
+        async with disclosures.of(OWNER, THIN, 1) as noted:
+            if outdated := noted.outdated():
+                noted.not_sent()
+        return outdated
+
+    sending = asyncio.create_task(send())
+    await audit.began.wait()
+    rights.clear()
+    audit.disk.set()
+    assert await sending
+    assert not await _outdated(disclosures), "the next attempt is judged anew"
+    disclosures.hand_over()
+    assert [event.outcome for event in audit.noted if event.outcome] == [NOT_SENT, NOT_KNOWN]
+
+
+async def _outdated(disclosures: Disclosures) -> bool:
+    async with disclosures.of(OWNER, THIN, 2) as noted:
+        return noted.outdated()
+
+
 async def test_an_attempt_that_is_given_up_has_an_end_that_is_not_known() -> None:
     audit, began = NoAudit(), asyncio.Event()
     disclosures = Disclosures(audit, exact)
