@@ -16,7 +16,7 @@ from schemas.aggregates import CellField
 from schemas.errors import Fenced, TablesLost
 from schemas.events import ClosingEntry
 from schemas.identifiers import OrganizationId, PartitionId
-from schemas.keys import Generation, PartitionKeys
+from schemas.keys import LAYOUT, Generation, PartitionKeys
 from schemas.shares import Share
 from schemas.topics import EXAM_RESULTS
 from simulation.backends import Backend
@@ -34,7 +34,7 @@ from streams.rows import Row, unit_suffix
 from streams.tables import Change, Claim, PartitionTables
 from streams.worker import Worker
 
-GENERATION: Final = Generation("g1-2-current")
+GENERATION: Final = Generation(f"g1-{LAYOUT}-current")
 Crash = Literal["before the write", "after the write", "while rejecting"]
 
 
