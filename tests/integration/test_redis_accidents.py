@@ -127,12 +127,13 @@ async def test_connections_cut_again_and_again_lose_and_repeat_nothing(
     log: SeasonLog, server: EmbeddedRedis, proxy: TcpProxy
 ) -> None:
     async with lone_worker(log, url_of(proxy)) as worker:
-        working = asyncio.create_task(worker.work(batch_records=5))
-        while not working.done():
-            proxy.cut()
-            await asyncio.sleep(0.015)
-        await working
-    assert proxy.connections > 5
+        for end in range(20, len(log) + 20, 20):
+            working = asyncio.create_task(worker.work(to=min(end, len(log)), batch_records=5))
+            while not working.done():  # once at least, before it asks for anything, and then at any moment
+                proxy.cut()
+                await asyncio.sleep(0.015)
+            await working
+    assert proxy.connections > len(log) // 20
     assert_exact(log, server.url)
 
 
