@@ -79,9 +79,9 @@ RELAY_EPOCH: Final = "{relay}:epoch"
 RELAY_GENERATION: Final = "{relay}:generation"
 
 # Redis stores a hash compactly (as one listpack) while it has at most 128 fields, and searches it from end to end. Ten
-# million results over 8 partitions and 131,072 buckets are ten a bucket: so short that a write costs the same at the end of a
-# season as soon after its beginning, and the key costs some 10 bytes a result. With a quarter of the buckets, it would cost a half more.
-EXAM_BUCKETS: Final = 131_072
+# million results over 8 partitions and 32,768 buckets are 38 a bucket: short to search, and the key costs 3 bytes a result.
+EXAM_BUCKETS: Final = 32_768
+
 
 RESULTS_ENDING: Final = ":results"
 
@@ -90,7 +90,7 @@ RESULTS_ENDING: Final = ":results"
 COMPACT_VALUE_BYTES: Final = 1_024
 
 # The layout of exam rows (streams.rows), shares (schemas.shares) and of these keys; another number needs a rebuild.
-LAYOUT: Final = 3
+LAYOUT: Final = 2
 
 _MADE: Final = re.compile(r"g[0-9a-f]+-(?P<layout>[0-9]+)-(?P<attribution>current|tested)")
 
@@ -105,7 +105,7 @@ class Made(NamedTuple):
 def new_generation(now_ms: int, attribution: Attribution = "current") -> Generation:
     """A name that no earlier set of tables had, so that a subscriber of those is not taken for one of these.
 
-    It says how the tables are made, as ``g19a2b3c4d5e-3-current``: so whoever knows which generation is meant knows that
+    It says how the tables are made, as ``g19a2b3c4d5e-2-current``: so whoever knows which generation is meant knows that
     too, and nothing can part the two.
     """
     return Generation(f"g{now_ms:x}-{LAYOUT}-{attribution}")
