@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -45,7 +45,6 @@ logger = logging.getLogger(__name__)
 _RETRY_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.1
 _COMMANDS_AT_ONCE: Final = 2_000
-_AGAIN_SECONDS: Final = 60.0  # in which another number of partitions, or another log, is noticed
 _RESULT_EVENTS: Final = {
     "rescored": EventType.RESULT_RESCORED,
     "invalidated": EventType.RESULT_INVALIDATED,
@@ -76,13 +75,14 @@ class Intake:
         rules: Rules,
         metrics: WorkerMetrics,
         *,
-        monotonic: Callable[[], float],
+        again_seconds: float = 60.0,
     ) -> None:
+        """``again_seconds``: another number of partitions, or another log, is noticed within so long."""
         self._store = store
         self._feed = feed
         self._rules = rules
         self._metrics = metrics
-        self._monotonic = monotonic
+        self._again_seconds = again_seconds
         self._followers = Followers(store.endpoints.values())
 
     def endpoints_changed(self) -> None:
@@ -93,7 +93,7 @@ class Intake:
         """Read until cancelled.
 
         Raises:
-            ReignEnded: another worker delivers; or the topics are others than they were.
+            BaseExceptionGroup: with ``ReignEnded``: another worker delivers; or the topics are others than they were.
         """
         identity, partitions = await self._described()
         if self._store.log_identity not in ("", identity):
@@ -103,20 +103,27 @@ class Intake:
         self._store.log_identity = identity
         await self._store.write([command("HSET", WORKER, "log", identity)])
         await self._feed.open(self._offsets(), partitions)
-        looked = self._monotonic()
         try:
-            while True:
-                records = await self._feed.batch()
-                if records:
-                    await self.take(records)
-                    await self._feed.commit(self._offsets())
-                self._metrics.lag.set(await self._feed.lag(self._offsets()))
-                if self._monotonic() - looked > _AGAIN_SECONDS:
-                    looked = self._monotonic()
-                    if await self._described() != (identity, partitions):
-                        raise ReignEnded("the topics have changed; they are read as they are now")
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._read(), name="reading the topics")
+                tasks.create_task(self._watch(identity, partitions), name="watching the topics")
         finally:
             await self._feed.close()
+
+    async def _read(self) -> None:
+        while True:
+            records = await self._feed.batch()
+            if records:
+                await self.take(records)
+                await self._feed.commit(self._offsets())
+            self._metrics.lag.set(await self._feed.lag(self._offsets()))
+
+    async def _watch(self, identity: str, partitions: Mapping[str, int]) -> None:
+        """Beside the reading: Kafka may take seconds to say what its topics are, and nobody is to wait for that."""
+        while True:
+            await asyncio.sleep(self._again_seconds)
+            if await self._described() != (identity, partitions):
+                raise ReignEnded("the topics have changed; they are read as they are now")
 
     async def take(self, records: Sequence[ChangeRecord]) -> None:
         """Make pending what some records say, together with up to where they were read."""

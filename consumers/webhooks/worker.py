@@ -121,7 +121,7 @@ class Worker:
             rendering = Rendering(self._rules, cells, self._registry, public_url=self._settings.public_url)
             making = Making(store, self._rules, rendering)
             feed = TopicFeed(self._settings.kafka, self._settings.group)
-            intake = Intake(store, feed, self._rules, self._metrics, monotonic=time.monotonic)
+            intake = Intake(store, feed, self._rules, self._metrics)
             delivery = self._delivery(StoredOutbox(store, Renewing(store, making)))
 
             async def endpoints_changed(changed: set[str]) -> None:
