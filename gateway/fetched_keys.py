@@ -21,6 +21,7 @@ from joserfc.jwk import Key
 
 from gateway.signing_keys import KeysAway, named_first, parse_keys
 from schemas.errors import DependencyUnavailable, InvalidInput
+from schemas.process.waiting import wait_at_most
 
 logger = logging.getLogger(__name__)
 
@@ -105,11 +106,7 @@ class FetchedKeys:
             await asyncio.sleep(self._times.shortest_seconds)
             if fetched:
                 rest = max(0.0, self._times.every_seconds - self._times.shortest_seconds)
-                try:
-                    async with asyncio.timeout(rest):
-                        await self._wanted.wait()
-                except TimeoutError:
-                    pass
+                await wait_at_most(self._wanted, rest)
 
     async def refresh(self) -> bool:
         """Fetch now; whether that succeeded. What was fetched before stays when it did not."""

@@ -7,7 +7,6 @@ may really have been lost does everybody start over.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from schemas.changes import decode_changes
 from schemas.errors import DependencyUnavailable, ScoreStreamError
 from schemas.merged_cells import Serving
 from schemas.organization_list import OrganizationList
+from schemas.process.waiting import wait_at_most
 from schemas.releases import Releases
 
 logger = logging.getLogger(__name__)
@@ -245,9 +245,7 @@ class Following:
 
     async def _watch(self, serving: Serving) -> None:
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_WATCH_SECONDS):
-                    await self._look.wait()
+            await wait_at_most(self._look, _WATCH_SECONDS)
             self._look.clear()
             if await self._look_around() != serving:
                 raise _ServingChanged("another generation is served")

@@ -33,7 +33,7 @@ from schemas.webhooks.endpoints import Endpoint, EndpointState, Followed, decode
 from schemas.webhooks.messages import Message, Order, decode_message, encode_stored
 from schemas.webhooks.secrets import SecretBox, new_secret
 from tests.fake_worker import FakeWorker
-from tests.stack import process_environment, wait_for
+from tests.stack import broker, process_environment, store, wait_for
 
 KEY: Final = "a key of the tests that is of no value, and long enough"
 DISTRICT: Final = OrganizationId("19990010000000")
@@ -251,6 +251,17 @@ class WebhookStand:
         self._producer.close()
         self.redis.close()
         self.tables.redis.close()
+
+
+@contextmanager
+def webhook_stand(folder: Path) -> Iterator[WebhookStand]:
+    """One on an embedded broker of two partitions and an embedded Redis; files are in ``folder``."""
+    with broker("embedded", 2, folder) as kafka, store("embedded") as redis:
+        stand = WebhookStand(kafka, redis.url, folder)
+        try:
+            yield stand
+        finally:
+            stand.close()
 
 
 def versions(deliveries: Sequence[Delivery]) -> Mapping[tuple[str, str], int]:

@@ -23,6 +23,7 @@ from consumers.webhooks.lanes import Lane, Lanes
 from consumers.webhooks.outbox import Outbox, ReignEnded
 from consumers.webhooks.outcomes import half_open
 from consumers.webhooks.slots import Flight, Slots
+from schemas.process.waiting import wait_at_most
 from schemas.webhooks.endpoints import Endpoint, EventType
 from schemas.webhooks.messages import Message, Order
 
@@ -178,11 +179,7 @@ class Delivery:
     async def _wait_for_slot(self) -> None:
         """Until an attempt ends, or has gone on for so long that it is a slow one."""
         self._landed.clear()
-        try:
-            async with asyncio.timeout(self._settings.slow_seconds / 4):
-                await self._landed.wait()
-        except TimeoutError:
-            return
+        await wait_at_most(self._landed, self._settings.slow_seconds / 4)
 
     def _room(self, endpoint_id: str) -> int:
         """How many more messages an endpoint may be sent now; without room, something calls ``ready`` for it later."""

@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from consumers.webhooks.connection import REDIS_AWAY, RedisClient, passes_by
 from consumers.webhooks.outbox import ReignEnded
 from schemas.errors import ScoreStreamError
+from schemas.process.waiting import wait_at_most
 from schemas.webhooks.keys import LEASE, WORKER
 
 logger = logging.getLogger(__name__)
@@ -140,7 +141,7 @@ class Reign:
         try:
             while True:
                 # Often enough that a slow answer or two do not cost us the lease.
-                await self._wait(self._lease_ms / 4000)
+                await wait_at_most(self._queued, self._lease_ms / 4000)
                 writes = self._take()
                 await self._send(writes)
                 for write in writes:
@@ -211,13 +212,6 @@ class Reign:
                     logger.warning("redis does not take a write, it is sent again error=%r", error)
                     told = True
             await asyncio.sleep(_RETRY_SECONDS)
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._queued.wait()
-        except TimeoutError:
-            pass
 
 
 def _size(command: Command) -> int:

@@ -17,6 +17,7 @@ from consumers.webhooks.making import AT_ONCE, PAUSE_SECONDS, Making
 from consumers.webhooks.rendering import Job
 from consumers.webhooks.rules import NothingToTellBy
 from consumers.webhooks.store import Store
+from schemas.process.waiting import wait_at_most
 from schemas.webhooks.messages import Message
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class Ripening:
                 pause_seconds = await self.round()
                 if pause_seconds:
                     self._store.ripening.clear()
-                    await self._wait(pause_seconds)
+                    await wait_at_most(self._store.ripening, pause_seconds)
         finally:
             self._making.close()
 
@@ -86,10 +87,3 @@ class Ripening:
         self._making.remember(new, job.endpoint)
         for message in new:
             self._store.waits(message)
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._store.ripening.wait()
-        except TimeoutError:
-            pass

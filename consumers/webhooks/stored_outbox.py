@@ -5,7 +5,6 @@ Guarantee: an attempt, what becomes of its message, and how its endpoint fares b
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec.structs import replace
@@ -13,6 +12,7 @@ from msgspec.structs import replace
 from consumers.webhooks.message_commands import attempted, ended_written
 from consumers.webhooks.renewing import Renewing
 from consumers.webhooks.store import Store
+from schemas.process.waiting import wait_at_most
 from schemas.webhooks.endpoints import Endpoint, EndpointState
 from schemas.webhooks.messages import Attempt, Message, MessageState
 
@@ -61,11 +61,7 @@ class StoredOutbox:
 
     async def wait_due(self, seconds: float) -> None:
         """Return when something may have come due, at the latest after that time."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._store.news.wait()
-        except TimeoutError:
-            pass
+        await wait_at_most(self._store.news, seconds)
         self._store.news.clear()
 
     async def rendered_again(self, message: Message, now_ms: int) -> Message | None:

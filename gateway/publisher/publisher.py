@@ -36,6 +36,7 @@ from schemas.assessments import AssessmentLookup
 from schemas.disclosure.family import Family, unpack_family
 from schemas.errors import Fenced, TablesLost
 from schemas.identifiers import STATE
+from schemas.process.waiting import wait_at_most
 from schemas.releases import Releases
 
 logger = logging.getLogger(__name__)
@@ -120,7 +121,7 @@ class Publisher:
                 self._metrics.rounds.inc()
                 self._metrics.last_round.set_to_current_time()
             # Where tables come and go, the next look is soon; publishing goes by the clock, or a release.
-            await self._wait(self._publish_seconds if done else _RETRY_SECONDS)
+            await wait_at_most(self._due, self._publish_seconds if done else _RETRY_SECONDS)
 
     async def round(self) -> bool:
         """Publish what is due; whether the tables allowed it.
@@ -222,13 +223,6 @@ class Publisher:
         names = {*self._families, *self._totals.names()}
         self._totals.touch(name for name in names if cell_name(name).school_year in years)
         self._due.set()
-
-    async def _wait(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._due.wait()
-        except TimeoutError:
-            pass
 
 
 def _digest(packed: bytes) -> bytes:

@@ -11,23 +11,18 @@ from cli.webhooks.client import WebhooksClient
 from gateway.webhooks.answers import ShownMessage
 from tests.fake_worker import scored
 from tests.integration.gateway_fixtures import STATE, GatewayProcess, gateway_process
-from tests.stack import broker, store
-from tests.webhook_stand import DISTRICT, KEY, SCHOOL, WebhookStand, until
+from tests.webhook_stand import DISTRICT, KEY, SCHOOL, WebhookStand, until, webhook_stand
 
 SUBJECT = "it@example.test"
 
 
 @pytest.fixture
 def stand(tmp_path: Path) -> Iterator[WebhookStand]:
-    with broker("embedded", 2, tmp_path) as kafka, store("embedded") as redis:
-        stand = WebhookStand(kafka, redis.url, tmp_path)
+    with webhook_stand(tmp_path) as stand:
         stand.tables.list_organizations(
             [{"cds": DISTRICT, "name": "Birch Valley Unified", "kind": "district"}]
         )
-        try:
-            yield stand
-        finally:
-            stand.close()
+        yield stand
 
 
 @pytest.fixture

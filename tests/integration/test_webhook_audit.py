@@ -20,8 +20,7 @@ from cli.stack.ports import free_port
 from schemas.audit import AuditEntry, AuditKind, read_entry
 from schemas.webhooks.messages import MessageState
 from tests.fake_worker import scored
-from tests.stack import broker, store
-from tests.webhook_stand import DISTRICT, OTHER_SCHOOL, SCHOOL, WebhookStand, until
+from tests.webhook_stand import DISTRICT, OTHER_SCHOOL, SCHOOL, WebhookStand, until, webhook_stand
 
 SCORE = 2417  # not a part of any time, code or id here
 DELIVERIES = (AuditKind.WEBHOOK_SENT, AuditKind.WEBHOOK_ANSWERED)
@@ -29,12 +28,8 @@ DELIVERIES = (AuditKind.WEBHOOK_SENT, AuditKind.WEBHOOK_ANSWERED)
 
 @pytest.fixture
 def stand(tmp_path: Path) -> Iterator[WebhookStand]:
-    with broker("embedded", 2, tmp_path) as kafka, store("embedded") as redis:
-        stand = WebhookStand(kafka, redis.url, tmp_path)
-        try:
-            yield stand
-        finally:
-            stand.close()
+    with webhook_stand(tmp_path) as stand:
+        yield stand
 
 
 def spooled(stand: WebhookStand) -> list[AuditEntry]:

@@ -10,18 +10,13 @@ import pytest
 from schemas.webhooks.endpoints import DisabledReason, EventType
 from schemas.webhooks.messages import Message, MessageState, Order
 from tests.fake_worker import scored
-from tests.stack import broker, store
-from tests.webhook_stand import SCHOOL, WebhookStand, until
+from tests.webhook_stand import SCHOOL, WebhookStand, until, webhook_stand
 
 
 @pytest.fixture
 def stand(tmp_path: Path) -> Iterator[WebhookStand]:
-    with broker("embedded", 2, tmp_path) as kafka, store("embedded") as redis:
-        stand = WebhookStand(kafka, redis.url, tmp_path)
-        try:
-            yield stand
-        finally:
-            stand.close()
+    with webhook_stand(tmp_path) as stand:
+        yield stand
 
 
 def _news(stand: WebhookStand, state: MessageState) -> list[Message]:

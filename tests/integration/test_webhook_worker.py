@@ -18,18 +18,22 @@ from schemas.releases import ReleaseKey, ReleaseState, Report
 from schemas.webhooks.endpoints import EventType
 from schemas.webhooks.messages import MessageState, Order
 from tests.fake_worker import scored
-from tests.stack import broker, store
-from tests.webhook_stand import CELL, DISTRICT, OTHER_SCHOOL, SCHOOL, WebhookStand, until, versions
+from tests.webhook_stand import (
+    CELL,
+    DISTRICT,
+    OTHER_SCHOOL,
+    SCHOOL,
+    WebhookStand,
+    until,
+    versions,
+    webhook_stand,
+)
 
 
 @pytest.fixture
 def stand(tmp_path: Path) -> Iterator[WebhookStand]:
-    with broker("embedded", 2, tmp_path) as kafka, store("embedded") as redis:
-        stand = WebhookStand(kafka, redis.url, tmp_path)
-        try:
-            yield stand
-        finally:
-            stand.close()
+    with webhook_stand(tmp_path) as stand:
+        yield stand
 
 
 def test_a_district_is_told_of_a_changed_cell_of_its_school(stand: WebhookStand) -> None:
