@@ -1,11 +1,11 @@
 """How long does a replay of a state's season take, what does it cost, and does the cost stay the same?
 
-    python -m bench.replay [--results 10000000] [--schools 9000] [--producers 2] [--append-only]
+    python -m bench.replay [--results 10000000] [--schools 9000] [--order windows|mixed] [--runs 1] [--append-only]
 
 Exams of a fictional state (58 counties, a district for each nine schools), a tenth of them rescored, are put into a
 real Kafka first. Then ``scores streams`` starts on an empty Redis, and is watched from its first applied event until
 positions reach the end: events a second and CPU of each tenth, peak memory, and bytes of Redis per live result and
-cell. At the end every figure of every cell is compared with what the producers have counted.
+cell. After each run every figure of every cell is compared with what the producers have counted.
 """
 
 from __future__ import annotations
@@ -15,8 +15,6 @@ import shutil
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -25,12 +23,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench.filled_topic import SECRET, FilledTopic, local_kafka
-from bench.measuring import Costs, costs, peak_memory, table
+from bench.measuring import costs, peak_memory
 from bench.probes import OurTables
 from bench.recount_log import ends
 from bench.redis_memory import kinds
 from bench.replay_expectation import expected_cells
+from bench.replay_order import ORDERS
 from bench.replay_producers import produce_directory, produce_season
+from bench.replay_report import SLICES, Mark, Memory, Replayed, memory, over_time
 from bench.replay_season import RESCORED_ONE_IN, Templates
 from bench.roster import OURS
 from cli.stack.child import Child
@@ -38,19 +38,9 @@ from cli.stack.local_kafka import LocalKafka
 from cli.stack.redis_server import EmbeddedRedis
 from schemas.topics import EXAM_RESULTS
 
-_SLICES: Final = 10
 _LOOK_SECONDS: Final = 0.05
 _START_SECONDS: Final = 120.0
 _STUCK_SECONDS: Final = 60.0
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What the clock and the meters showed when so many events were applied."""
-
-    events: int
-    seconds: float
-    spent: Costs
 
 
 def main() -> None:
@@ -60,15 +50,19 @@ def main() -> None:
     try:
         with local_kafka(folder) as kafka, _progress() as bar:
             filled = _fill(kafka, options, bar)
+            print(
+                f"Redis: {Path(options.redis).name if options.redis else 'the embedded server'}", flush=True
+            )
             settings = {"appendonly": "yes", "appendfsync": "everysec"} if options.append_only else None
-            with EmbeddedRedis(binary=options.redis, settings=settings) as store:
-                print(
-                    f"Redis: {Path(options.redis).name if options.redis else 'the embedded server'}",
-                    flush=True,
-                )
-                _replay(filled, store, folder, options.results, bar)
+            runs = []
+            for number in range(1, options.runs + 1):
+                with EmbeddedRedis(binary=options.redis, settings=settings) as store:
+                    runs.append(_replay(filled, store, folder / f"run-{number}", bar))
+                print(f"run {number} of {options.runs}: {_seconds(runs[-1]):.1f} s", flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    print(f"\n{over_time(runs)}\n\n{memory(runs, options.results)}")
+    print(f"\n{len(filled.ours):,} cells compared with what was produced, after each run; none wrong")
 
 
 def _options() -> argparse.Namespace:
@@ -77,7 +71,11 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--results", type=int, default=10_000_000, help="live results at the end")
     parser.add_argument("--schools", type=int, default=9_000)
+    parser.add_argument(
+        "--order", choices=ORDERS, default=ORDERS[0], help="districts in weeks of their own, or all at once"
+    )
     parser.add_argument("--producers", type=int, default=2, help="processes that fill Kafka")
+    parser.add_argument("--runs", type=int, default=1, help="replays of what was produced once")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
         "--redis",
@@ -119,6 +117,7 @@ def _fill(kafka: LocalKafka, options: argparse.Namespace, bar: Progress) -> Fill
         options.schools,
         options.seed,
         SECRET.encode(),
+        options.order,
         producers=options.producers,
         on_progress=show,
     )
@@ -126,28 +125,34 @@ def _fill(kafka: LocalKafka, options: argparse.Namespace, bar: Progress) -> Fill
     last = ends(address, EXAM_RESULTS)
     if sum(last.values()) != records:
         raise SystemExit(f"Kafka has {sum(last.values()):,} records of the {records:,} that it acknowledged")
-    print(f"{records:,} events of {options.results:,} exams produced in {seconds:.0f} s", flush=True)
+    print(
+        f"{records:,} events of {options.results:,} exams of {options.schools:,} schools produced, {options.order}, in {seconds:.0f} s",
+        flush=True,
+    )
     cells = expected_cells(options.schools, Templates(options.seed), counts)
     return FilledTopic(address, kafka.pid, EXAM_RESULTS, last, {}, cells, {})
 
 
-def _replay(filled: FilledTopic, store: EmbeddedRedis, folder: Path, results: int, bar: Progress) -> None:
+def _replay(filled: FilledTopic, store: EmbeddedRedis, folder: Path, bar: Progress) -> Replayed:
     probe = OurTables(store.url, filled)
-    run = folder / "worker"
-    run.mkdir()
-    worker = OURS.start(filled, store.url, run, "replay")
+    folder.mkdir()
+    worker = OURS.start(filled, store.url, folder, "replay")
     try:
         marks = _watch(worker, store, filled, probe, bar)
-        memory = peak_memory(worker.pid)
+        worker_peak = peak_memory(worker.pid)
     finally:
         worker.stop(10)
-    print(_over_time(marks))
-    with Redis.from_url(store.url) as redis:
-        print(_memory(redis, store, memory, results), flush=True)
     wrong = probe.wrong()
-    print(f"\n{len(filled.ours):,} cells compared with what was produced; wrong: {wrong}")
     if wrong.cells:
-        raise SystemExit(1)
+        raise SystemExit(f"{len(filled.ours):,} cells compared with what was produced; wrong: {wrong}")
+    with Redis.from_url(store.url) as redis:
+        info = redis.info("memory")
+        used, dataset = int(info["used_memory"]), int(info["used_memory_dataset"])
+        return Replayed(marks, Memory(worker_peak, peak_memory(store.pid), used, dataset, kinds(redis)))
+
+
+def _seconds(run: Replayed) -> float:
+    return run.marks[-1].seconds - run.marks[0].seconds
 
 
 def _watch(
@@ -170,59 +175,13 @@ def _watch(
                 )
             continue
         done, limit = applied, now + _STUCK_SECONDS
-        if not marks or done >= filled.events * len(marks) // _SLICES:
+        if not marks or done >= filled.events * len(marks) // SLICES:
             marks.append(Mark(done, now, costs(worker.pid, store.pid, filled.kafka_pid)))
             last = marks[-2] if len(marks) > 1 else marks[-1]
             rate = (done - last.events) / max(0.001, now - last.seconds)
             bar.update(task, rate=f"{rate:,.0f}/s in the last tenth")
         bar.update(task, completed=done)
     return marks
-
-
-def _over_time(marks: list[Mark]) -> str:
-    rows = [
-        _slice_row(f"{number * 100 // _SLICES}%", before, after)
-        for number, (before, after) in enumerate(pairwise(marks), start=1)
-    ]
-    rows.append(_slice_row("all", marks[0], marks[-1]))
-    headings = [
-        "until",
-        "seconds",
-        "events/s",
-        "worker CPU us/event",
-        "Redis CPU us/event",
-        "Kafka CPU us/event",
-    ]
-    return "\n" + table(headings, rows)
-
-
-def _slice_row(name: str, before: Mark, after: Mark) -> list[str]:
-    events, seconds = max(1, after.events - before.events), after.seconds - before.seconds
-    spent = after.spent.since(before.spent)
-    per_event = [f"{cpu / events * 1e6:.1f}" for cpu in (spent.worker, spent.redis, spent.kafka)]
-    return [name, f"{seconds:.1f}", f"{events / max(0.001, seconds):,.0f}", *per_event]
-
-
-def _memory(redis: Redis, store: EmbeddedRedis, worker_bytes: int, results: int) -> str:
-    info = redis.info("memory")
-    found = kinds(redis)
-    rows = [
-        ["worker, peak RSS", f"{worker_bytes / 1e6:,.0f} MB", ""],
-        ["Redis, peak RSS", f"{peak_memory(store.pid) / 1e6:,.0f} MB", ""],
-        ["Redis, used_memory", *_per_result(int(info["used_memory"]), results)],
-        ["Redis, used_memory_dataset", *_per_result(int(info["used_memory_dataset"]), results)],
-        ["exam rows", *_per_result(found["exams"].total_bytes, results)],
-        ["cells", *_per_result(found["cells"].total_bytes, results)],
-    ]
-    shape = ", ".join(
-        f"{kind}: {it.keys:,} hashes of {it.fields / max(1, it.keys):.1f} fields, {it.bytes_a_field:.1f} bytes each"
-        for kind, it in found.items()
-    )
-    return "\n" + table(["memory", "", "bytes per live result"], rows) + f"\n\n{shape}"
-
-
-def _per_result(total_bytes: int, results: int) -> tuple[str, str]:
-    return f"{total_bytes / 1e6:,.0f} MB", f"{total_bytes / results:.1f}"
 
 
 if __name__ == "__main__":

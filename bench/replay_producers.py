@@ -12,7 +12,9 @@ from typing import Final
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from bench.replay_season import Season, directory
+from bench.replay_order import Order
+from bench.replay_records import Season
+from bench.replay_season import directory
 from schemas.events import EXAM_RESULT_TYPE, ORGANIZATION_TYPE, cloud_event_headers, encode_event
 from schemas.topics import EXAM_RESULTS, ORGANIZATIONS
 
@@ -38,6 +40,7 @@ def produce_season(
     schools: int,
     seed: int,
     secret: bytes,
+    order: Order,
     *,
     producers: int,
     on_progress: Callable[[int], None],
@@ -52,7 +55,7 @@ def produce_season(
     processes = [
         context.Process(
             target=_produce_part,
-            args=(kafka, results, schools, seed, secret, number, producers, sent[number], queue),
+            args=(kafka, results, schools, seed, secret, order, number, producers, sent[number], queue),
             daemon=True,
         )
         for number in range(producers)
@@ -81,12 +84,13 @@ def _produce_part(
     schools: int,
     seed: int,
     secret: bytes,
+    order: Order,
     number: int,
     producers: int,
     sent: Synchronized[int],
     queue: multiprocessing.SimpleQueue[tuple[int, bytes]],
 ) -> None:
-    season = Season(results, schools, seed, secret)
+    season = Season(results, schools, seed, secret, order)
     producer = _Acknowledged(kafka)
     # As the gateway sends them; id and time alone would differ, and nothing reads those two.
     headers = cloud_event_headers(EXAM_RESULT_TYPE, "replay", _SOURCE, datetime.now(UTC))

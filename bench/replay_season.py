@@ -7,10 +7,7 @@ way: how many results each school, grade and test has of each of 512 ready outco
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from math import gcd
+from datetime import UTC, datetime
 from random import Random
 from typing import Final, NamedTuple
 
@@ -18,8 +15,7 @@ from cli.simulator.outcomes import QUANTILES, outcomes
 from cli.simulator.population import group_patterns
 from schemas.assessments import Assessment, load_registry
 from schemas.events import ExamResult, OrganizationEntry, encode_event
-from schemas.identifiers import STATE, Grade, OrganizationId, StudentId, TestCode
-from schemas.pseudonyms import Pseudonymizer
+from schemas.identifiers import STATE, Grade, OrganizationId, TestCode
 
 TESTS: Final = (TestCode("ELA-SUM"), TestCode("MATH-SUM"))
 SCHOOL_YEAR: Final = 2025
@@ -35,13 +31,9 @@ _GRADES: Final = (
 )
 CELLS_A_SCHOOL: Final = 3 * len(TESTS)  # at most; the number of a school's cell is below it
 
-_FIRST_STUDENT: Final = 8_000_000_000
-_FIRST_OPPORTUNITY: Final = 100_000
 _FIRST_COUNTY: Final = 41  # 41 to 98: two digits are all that a county has
-_SEASON_MINUTES: Final = 100 * 24 * 60
-_RESCORE_AFTER: Final = 50_000  # results; some minutes of a busy day
 _RESCORE_STEP: Final = 16  # of 512 outcomes
-_MIXER: Final = 0x9E3779B97F4A7C15
+MIXER: Final = 0x9E3779B97F4A7C15
 _64_BITS: Final = 2**64 - 1
 
 
@@ -62,8 +54,8 @@ def grades_of(school: int) -> tuple[Grade, ...]:
 def draw(number: int, schools: int) -> Drawn:
     """Decide about exam ``number``."""
     student, test = number >> 1, number & 1
-    mixed = (student + 1) * _MIXER & _64_BITS
-    mixed = (mixed ^ mixed >> 31) * _MIXER & _64_BITS
+    mixed = (student + 1) * MIXER & _64_BITS
+    mixed = (mixed ^ mixed >> 31) * MIXER & _64_BITS
     # Half of the students are spread over all schools, the others over one half: schools differ in size.
     school = (mixed >> 34) % (schools if mixed & 1 else (schools + 1) // 2)
     grade = (mixed >> 10) % len(grades_of(school))
@@ -161,81 +153,6 @@ class Templates:
         """By grade and test."""
         registry = load_registry()
         return {(grade, test): registry.at(SCHOOL_YEAR, TESTS[test], grade) for grade, test in self._texts}
-
-
-class Season:
-    """The records of one producer of several, in order; ``counts`` holds what they amount to once all were taken."""
-
-    def __init__(self, results: int, schools: int, seed: int, secret: bytes) -> None:
-        self._results, self._schools = results, schools
-        self._student_key = Pseudonymizer(secret).student_key
-        self._templates = Templates(seed)
-        self._codes = [school_code(number, schools).encode() for number in range(schools)]
-        self.counts = array("H", bytes(2 * schools * CELLS_A_SCHOOL * QUANTILES))
-
-    def part(self, producer: int, producers: int) -> Iterator[tuple[bytes, bytes]]:
-        """Key and value of each record of every ``producers``-th result, and of the rescores of these."""
-        results, schools, counts = self._results, self._schools, self.counts
-        stride = _stride(results)
-        again: dict[int, int] = {}  # place at which it is rescored -> number of the exam
-        after = _RESCORE_AFTER // producers * producers
-        dates = _Dates(results)
-        for place in range(producer, results + after, producers):
-            date = dates.at(place)
-            number = again.pop(place, None)
-            if number is not None:
-                drawn = draw(number, schools)
-                yield self._record(number, date, 1, drawn, rescored(drawn.outcome))
-            if place >= results:
-                continue
-            number = place * stride % results
-            drawn = draw(number, schools)
-            last = drawn.outcome
-            if drawn.rescored:
-                again[place + after] = number
-                last = rescored(last)
-            counts[cell_number(drawn.school, drawn.grade, number & 1) * QUANTILES + last] += 1
-            yield self._record(number, date, 0, drawn, drawn.outcome)
-
-    def _record(
-        self, number: int, date: bytes, version: int, drawn: Drawn, outcome: int
-    ) -> tuple[bytes, bytes]:
-        student = str(_FIRST_STUDENT + (number >> 1))
-        value = self._templates.of(drawn.school, drawn.grade, number & 1)[outcome] % (
-            b"%d" % (_FIRST_OPPORTUNITY + number),
-            date,
-            number * 2 + version,
-            student.encode(),
-            self._codes[drawn.school],
-            date,
-        )
-        return self._student_key(StudentId(student)).encode(), value
-
-
-class _Dates:
-    """The season's clock, in whole minutes: rescores within one differ from the original in their sequence only."""
-
-    def __init__(self, results: int) -> None:
-        self._results = results
-        self._minute, self._text = -1, b""
-
-    def at(self, place: int) -> bytes:
-        minute = place * _SEASON_MINUTES // self._results
-        if minute != self._minute:
-            moment = _SEASON_START + timedelta(minutes=minute)
-            self._minute, self._text = minute, moment.strftime("%Y-%m-%dT%H:%M:%SZ").encode()
-        return self._text
-
-
-_SEASON_START: Final = datetime(SCHOOL_YEAR, 1, 15, tzinfo=UTC)
-
-
-def _stride(results: int) -> int:
-    """Visits every exam once, neighbours far apart."""
-    stride = max(1, int(results * 0.618034))
-    while gcd(stride, results) != 1:
-        stride += 1
-    return stride
 
 
 _HOLES: Final = ("OPPORTUNITY", "STUDENT")
