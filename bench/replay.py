@@ -12,31 +12,23 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Final
 
 from redis import Redis
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
-from bench.filled_topic import SECRET, FilledTopic, local_kafka
+from bench.filled_topic import FilledTopic
 from bench.measuring import costs, peak_memory
 from bench.probes import OurTables
-from bench.recount_log import ends
 from bench.redis_memory import kinds
-from bench.replay_expectation import expected_cells
-from bench.replay_order import ORDERS
-from bench.replay_producers import produce_directory, produce_season
 from bench.replay_report import SLICES, Mark, Memory, Replayed, memory, over_time
-from bench.replay_season import RESCORED_ONE_IN, Templates
+from bench.replay_topic import add_season_options, progress, replay_topic
 from bench.roster import OURS
 from cli.stack.child import Child
-from cli.stack.local_kafka import LocalKafka
 from cli.stack.redis_server import EmbeddedRedis
-from schemas.topics import EXAM_RESULTS
 
 _LOOK_SECONDS: Final = 0.05
 _START_SECONDS: Final = 120.0
@@ -48,11 +40,7 @@ def main() -> None:
     options = _options()
     folder = Path(tempfile.mkdtemp(prefix="scores-replay-"))
     try:
-        with local_kafka(folder) as kafka, _progress() as bar:
-            filled = _fill(kafka, options, bar)
-            print(
-                f"Redis: {Path(options.redis).name if options.redis else 'the embedded server'}", flush=True
-            )
+        with progress() as bar, replay_topic(folder, options, bar) as filled:
             settings = {"appendonly": "yes", "appendfsync": "everysec"} if options.append_only else None
             runs = []
             for number in range(1, options.runs + 1):
@@ -69,68 +57,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--results", type=int, default=10_000_000, help="live results at the end")
-    parser.add_argument("--schools", type=int, default=9_000)
-    parser.add_argument(
-        "--order", choices=ORDERS, default=ORDERS[0], help="districts in weeks of their own, or all at once"
-    )
-    parser.add_argument("--producers", type=int, default=2, help="processes that fill Kafka")
+    add_season_options(parser)
     parser.add_argument("--runs", type=int, default=1, help="replays of what was produced once")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--redis",
-        default=shutil.which("redis-server"),
-        help="server program; the embedded one if there is none",
-    )
     parser.add_argument(
         "--append-only", action="store_true", help="Redis writes its append-only file, as in production"
     )
     return parser.parse_args()
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[rate]}"),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-    )
-
-
-def _fill(kafka: LocalKafka, options: argparse.Namespace, bar: Progress) -> FilledTopic:
-    address = kafka.bootstrap_servers
-    expected = options.results + options.results // RESCORED_ONE_IN
-    task = bar.add_task("producing", total=expected, rate="")
-    produce_directory(address, options.schools)
-    start = time.monotonic()
-
-    def show(sent: int) -> None:
-        rate = sent / (time.monotonic() - start)
-        bar.update(task, completed=sent, rate=f"{rate:,.0f}/s")
-
-    records, counts = produce_season(
-        address,
-        options.results,
-        options.schools,
-        options.seed,
-        SECRET.encode(),
-        options.order,
-        producers=options.producers,
-        on_progress=show,
-    )
-    seconds = time.monotonic() - start
-    last = ends(address, EXAM_RESULTS)
-    if sum(last.values()) != records:
-        raise SystemExit(f"Kafka has {sum(last.values()):,} records of the {records:,} that it acknowledged")
-    print(
-        f"{records:,} events of {options.results:,} exams of {options.schools:,} schools produced, {options.order}, in {seconds:.0f} s",
-        flush=True,
-    )
-    cells = expected_cells(options.schools, Templates(options.seed), counts)
-    return FilledTopic(address, kafka.pid, EXAM_RESULTS, last, {}, cells, {})
 
 
 def _replay(filled: FilledTopic, store: EmbeddedRedis, folder: Path, bar: Progress) -> Replayed:
