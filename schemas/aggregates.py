@@ -12,21 +12,23 @@ Being so small, a few of them together are a cell's cheapest form (``schemas.sha
 
 Packed form, little-endian, the unit that Redis stores::
 
-    u8 format (1) | u8 width code | u8 number of counts | u64 version | u64 score_sum | u64 score_sum_sq
-    counts, each 1, 2 or 4 bytes as the width code says | histogram entries, u32 each: score << 20 | count
+    u8 format (1 or 3) | u8 width of counts | u8 number of counts | u64 version | u64 score_sum | u64 score_sum_sq | counts
+    in format 3 also: u16 lowest score | u8 width of the histogram's counts | its counts (``schemas.histograms``)
+
+A width is 1, 2 or 4 bytes. Format 1 is that of a cell without histogram.
 """
 
 from __future__ import annotations
 
 import struct
-import sys
 from array import array
-from bisect import bisect_left
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple, NewType
 
+from schemas.byte_order import little_endian, native
 from schemas.errors import AggregateUnderflow, InvalidInput
+from schemas.histograms import Histogram
 from schemas.identifiers import Grade, TestCode
 
 LEVELS: Final = 4
@@ -35,14 +37,12 @@ RESULTS, WITH_SCORES, UNDER_APPEAL, FIRST_SLOT = 0, 1, 2, 3
 MEASURES_AT_MOST: Final = 7  # the overall result and six claims
 MEASURE_WEIGHTS: Final = tuple((LEVELS + 1) ** measure for measure in range(MEASURES_AT_MOST))
 
-FORMAT: Final = 1
+_TOTALS: Final = 1
+_WITH_HISTOGRAM: Final = 3  # 2 is that of a short share
+FORMATS: Final = (_TOTALS, _WITH_HISTOGRAM)
 _HEAD: Final = struct.Struct("<BBBQQQ")
+_HISTOGRAM: Final = struct.Struct("<HB")
 _CODES: Final = {1: "B", 2: "H", 4: "I"}  # bytes a count -> struct's code
-_COUNT_BITS: Final = (
-    20  # a million results with one and the same score; the state has 450,000 students a grade
-)
-_COUNT_MASK: Final = (1 << _COUNT_BITS) - 1
-
 _LANES: Final = FIRST_SLOT + LEVELS * MEASURES_AT_MOST
 _LANE_BITS: Final = 32
 _LANE_MASK: Final = (1 << _LANE_BITS) - 1
@@ -52,7 +52,6 @@ _SUM_AT: Final = 8 * _COUNTS_BYTES
 _SUM_MASK: Final = (1 << 64) - 1
 _SUM_SQ_AT: Final = _SUM_AT + 64
 _TOP_BITS: Final = sum(1 << _LANE_BITS * (lane + 1) - 1 for lane in range(_LANES)) | 1 << _SUM_SQ_AT - 1
-_BIG_ENDIAN: Final = sys.byteorder == "big"
 
 _SCORE_BITS: Final = 12
 _SCORE_MASK: Final = (1 << _SCORE_BITS) - 1
@@ -144,7 +143,7 @@ class Cell:
             0  # lanes: the counts, 32 bits each; the sums of scores and of their squares, 64 bits each
         )
         self.version = 0  # how often this share changed; shares' versions add up
-        self.histogram: array[int] = array("I")  # sorted; score << 20 | count
+        self.histogram = Histogram()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Cell):
@@ -195,7 +194,7 @@ class Cell:
 
     def scores(self) -> Iterable[tuple[int, int]]:
         """(score, students) in ascending order of score."""
-        return ((entry >> _COUNT_BITS, entry & _COUNT_MASK) for entry in self.histogram)
+        return self.histogram.items()
 
     def apply(self, part: Contribution) -> None:
         """Add one result."""
@@ -204,22 +203,16 @@ class Cell:
     def apply_all(self, parts: Iterable[int]) -> None:
         """Add some results; ``parts`` are contributions."""
         totals = self.totals
-        histogram = self.histogram
-        sum_of, sum_sq = 0, 0
+        scores = []
         for part in parts:
             totals += _counts_of(part >> _SCORE_BITS)
-            if not part & _SCORED:
-                continue
-            score = part & _SCORE_MASK
-            sum_of += score
-            sum_sq += score * score
-            entry = score << _COUNT_BITS
-            at = bisect_left(histogram, entry)
-            if at < len(histogram) and histogram[at] >> _COUNT_BITS == score:
-                histogram[at] += 1
-            else:
-                histogram.insert(at, entry + 1)
-        self.totals = totals + (sum_of << _SUM_AT) + (sum_sq << _SUM_SQ_AT)
+            if part & _SCORED:
+                scores.append(part & _SCORE_MASK)
+        if scores:
+            self.histogram.add(scores)
+            squares = sum([score * score for score in scores])
+            totals += (sum(scores) << _SUM_AT) + (squares << _SUM_SQ_AT)
+        self.totals = totals
 
     def retract(self, part: Contribution) -> None:
         """Remove one result that was applied before.
@@ -231,16 +224,7 @@ class Cell:
         if part & _SCORED:
             score = part & _SCORE_MASK
             left -= (score << _SUM_AT) + (score * score << _SUM_SQ_AT)
-            histogram = self.histogram
-            at = bisect_left(histogram, score << _COUNT_BITS)
-            if at == len(histogram) or histogram[at] >> _COUNT_BITS != score:
-                raise AggregateUnderflow(
-                    f"no result with score {score} is left to retract; rebuild from the topic"
-                )
-            if histogram[at] & _COUNT_MASK == 1:
-                del histogram[at]
-            else:
-                histogram[at] -= 1
+            self.histogram.remove(score)
         # A lane below zero borrows from the next and has all its bits set.
         if left < 0 or left & _TOP_BITS:
             raise AggregateUnderflow("a count fell below zero; rebuild from the topic")
@@ -250,13 +234,7 @@ class Cell:
         """Add another partition's share to this one."""
         self.totals += other.totals
         self.version += other.version
-        if not self.histogram:
-            self.histogram = array("I", other.histogram)
-        elif other.histogram:
-            merged = dict(self.scores())
-            for score, count in other.scores():
-                merged[score] = merged.get(score, 0) + count
-            self.histogram = array("I", (score << _COUNT_BITS | merged[score] for score in sorted(merged)))
+        self.histogram.merge(other.histogram)
 
     def unmerge(self, other: Cell) -> None:
         """Take back a share that was merged before.
@@ -265,37 +243,30 @@ class Cell:
             AggregateUnderflow: it is not in this cell.
         """
         left = self.totals - other.totals
-        counted = dict(self.scores())
-        for score, count in other.scores():
-            counted[score] = counted.get(score, 0) - count
-        if left < 0 or left & _TOP_BITS or any(count < 0 for count in counted.values()):
+        if left < 0 or left & _TOP_BITS:
             raise AggregateUnderflow("a share is to be taken back that is not in the sum; read it anew")
+        self.histogram.unmerge(other.histogram)
         self.totals = left
         self.version -= other.version
-        self.histogram = array(
-            "I", (score << _COUNT_BITS | counted[score] for score in sorted(counted) if counted[score])
-        )
 
     def pack(self) -> bytes:
-        """The packed form. Its size is 27 bytes, one to four a count, and four a distinct score."""
+        """The packed form. Its size is 30 bytes, and one to four for each count and each point between the scores."""
         totals = self.totals
         counts = _counts(totals)
         width = 1 if (most := max(counts, default=0)) < 1 << 8 else 2 if most < 1 << 16 else 4
         body = counts if width == 4 else array(_CODES[width], counts)
-        return b"".join(
-            (
-                _HEAD.pack(
-                    FORMAT,
-                    width,
-                    len(counts),
-                    self.version,
-                    totals >> _SUM_AT & _SUM_MASK,
-                    totals >> _SUM_SQ_AT,
-                ),
-                _little_endian(body),
-                _little_endian(self.histogram),
-            )
+        lowest, histogram_width, histogram = self.histogram.pack()
+        head = _HEAD.pack(
+            _WITH_HISTOGRAM if histogram else _TOTALS,
+            width,
+            len(counts),
+            self.version,
+            totals >> _SUM_AT & _SUM_MASK,
+            totals >> _SUM_SQ_AT,
         )
+        if not histogram:
+            return head + little_endian(body)
+        return head + little_endian(body) + _HISTOGRAM.pack(lowest, histogram_width) + histogram
 
 
 def unpack_cell(packed: bytes) -> Cell:
@@ -309,20 +280,36 @@ def unpack_cell(packed: bytes) -> Cell:
         counts = array(_CODES[width])
         end = _HEAD.size + length * width
         counts.frombytes(packed[_HEAD.size : end])
-        if layout != FORMAT or len(counts) != length:
+        if len(counts) != length or layout not in FORMATS or (layout == _TOTALS and len(packed) > end):
             raise KeyError(layout)
-        histogram = array("I")
-        histogram.frombytes(packed[end:])
-    except (struct.error, KeyError, ValueError) as error:
+        histogram = _unpack_histogram(packed, end) if layout == _WITH_HISTOGRAM else Histogram()
+    except (struct.error, KeyError, ValueError, InvalidInput) as error:
         raise InvalidInput(
-            f"{len(packed)} bytes starting with {packed[:3].hex()} are not a cell of format {FORMAT}; rebuild the tables"
+            f"{len(packed)} bytes starting with {packed[:3].hex()} are not a cell of format {_TOTALS} or {_WITH_HISTOGRAM}; rebuild the tables"
         ) from error
     cell = Cell.__new__(Cell)
-    lanes = _little_endian(array("I", _swapped(counts)))
-    cell.totals = int.from_bytes(lanes, "little") | score_sum << _SUM_AT | score_sum_sq << _SUM_SQ_AT
+    cell.totals = _totals(native(counts), score_sum, score_sum_sq)
     cell.version = version
-    cell.histogram = _swapped(histogram)
+    cell.histogram = histogram
     return cell
+
+
+def cell_of_counts(counts: Iterable[int], score_sum: int, version: int) -> Cell:
+    """A cell of which only these are known: no squares, no histogram. ``counts`` are in the order of ``Cell.counts``."""
+    cell = Cell()
+    cell.totals = _totals(counts, score_sum, 0)
+    cell.version = version
+    return cell
+
+
+def _unpack_histogram(packed: bytes, at: int) -> Histogram:
+    lowest, width = _HISTOGRAM.unpack_from(packed, at)
+    return Histogram.unpack(lowest, width, packed[at + _HISTOGRAM.size :])
+
+
+def _totals(counts: Iterable[int], score_sum: int, score_sum_sq: int) -> int:
+    lanes = int.from_bytes(little_endian(array("I", counts)), "little")
+    return lanes | score_sum << _SUM_AT | score_sum_sq << _SUM_SQ_AT
 
 
 def _counts(totals: int) -> array[int]:
@@ -330,17 +317,4 @@ def _counts(totals: int) -> array[int]:
     lanes = (totals & _COUNTS_MASK).to_bytes(_COUNTS_BYTES, "little").rstrip(b"\0")
     counts = array("I")
     counts.frombytes(lanes + bytes(-len(lanes) % 4))
-    return _swapped(counts)
-
-
-def _little_endian(numbers: array[int]) -> bytes:
-    return _swapped(numbers).tobytes()
-
-
-def _swapped(numbers: array[int]) -> array[int]:
-    """Little-endian numbers on this machine, or the other way round."""
-    if not _BIG_ENDIAN:
-        return numbers
-    swapped = array(numbers.typecode, numbers)
-    swapped.byteswap()
-    return swapped
+    return native(counts)

@@ -4,7 +4,7 @@ Nearly every share is a handful of students: a school's grade, spread over the p
 contributions, four bytes each, while they are few, and becomes a ``Cell`` of totals when they are many. Adding a student
 to a list costs a fraction of adding him to totals, and so does packing it; readers see totals either way.
 
-Stored form: when the share last changed (8 bytes, Redis time), then either a packed cell of totals (format 1, see
+Stored form: when the share last changed (8 bytes, Redis time), then either a packed cell of totals (format 1 or 3, see
 ``schemas.aggregates``) or, little-endian::
 
     u8 format (2) | u32 version | contributions, in no order, u32 each
@@ -13,22 +13,21 @@ Stored form: when the share last changed (8 bytes, Redis time), then either a pa
 from __future__ import annotations
 
 import struct
-import sys
 from array import array
 from collections.abc import Sequence
 from typing import Any, Final
 
-from schemas.aggregates import FORMAT, Cell, Contribution, unpack_cell
+from schemas.aggregates import FORMATS, Cell, Contribution, unpack_cell
+from schemas.byte_order import little_endian, native
 from schemas.errors import AggregateUnderflow, InvalidInput
 
 # Beyond this many the totals are about as short. Lists that long are still quicker to change, and slower to read.
-LISTED_AT_MOST: Final = 64
+LISTED_AT_MOST: Final = 96
 
 _LISTED: Final = 2
 _HEAD: Final = struct.Struct("<BI")
 _CHANGED: Final = struct.Struct(">d")  # a double holds milliseconds exactly, and is what the script can pack
 _NO_CELL: Final = Cell()  # stands where a share lists its students; never changed
-_BIG_ENDIAN: Final = sys.byteorder == "big"
 
 
 class Share:
@@ -102,9 +101,7 @@ class Share:
         if listed is None:
             self._cell.version = self.version
             return self._cell.pack()
-        if _BIG_ENDIAN:
-            listed = _swapped(listed)
-        return _HEAD.pack(_LISTED, self.version) + listed.tobytes()
+        return _HEAD.pack(_LISTED, self.version) + little_endian(listed)
 
 
 def unpack_share(packed: bytes) -> Share:
@@ -114,7 +111,7 @@ def unpack_share(packed: bytes) -> Share:
         InvalidInput: the bytes are not a share of a known format; a rebuild is due after a change of format.
     """
     share = Share()
-    if packed[:1] == bytes([FORMAT]):
+    if packed and packed[0] in FORMATS:
         cell = unpack_cell(packed)
         share._listed, share._cell, share.version = None, cell, cell.version
         return share
@@ -128,7 +125,7 @@ def unpack_share(packed: bytes) -> Share:
         raise InvalidInput(
             f"{len(packed)} bytes starting with {packed[:3].hex()} are not a share of a cell; rebuild the tables"
         ) from error
-    share._listed = _swapped(listed)
+    share._listed = native(listed)
     return share
 
 
@@ -148,11 +145,3 @@ def stored_cell(value: bytes) -> tuple[int, Cell]:
     """A stored share as totals of its own, and when it last changed."""
     cell = Cell()
     return add_stored(cell, value), cell
-
-
-def _swapped(numbers: array[int]) -> array[int]:
-    if not _BIG_ENDIAN:
-        return numbers
-    swapped = array("I", numbers)
-    swapped.byteswap()
-    return swapped

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from struct import Struct
 from typing import Final, NamedTuple
 
-from schemas.aggregates import FIRST_SLOT, FORMAT, LEVELS, RESULTS, WITH_SCORES, Cell, unpack_cell
-
-_HEAD: Final = Struct("<BBBQQQ")  # the head of a packed cell, see schemas.aggregates
-_COUNT_BYTES: Final = 4
+from schemas.aggregates import FIRST_SLOT, LEVELS, RESULTS, WITH_SCORES, Cell, cell_of_counts
 
 
 class Held(NamedTuple):
@@ -65,5 +61,4 @@ def cell_of(held: Held, version: int) -> Cell:
     """A cell to compute figures from: results are students with scores; no appeals, no squares, no histogram."""
     counts = [0] * FIRST_SLOT + list(held.levels)
     counts[RESULTS] = counts[WITH_SCORES] = held.with_scores
-    head = _HEAD.pack(FORMAT, _COUNT_BYTES, len(counts), version, held.score_sum, 0)
-    return unpack_cell(head + b"".join(count.to_bytes(_COUNT_BYTES, "little") for count in counts))
+    return cell_of_counts(counts, held.score_sum, version)

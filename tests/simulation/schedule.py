@@ -344,7 +344,7 @@ def small_limits(rng: Random) -> Iterator[None]:
     with (
         mock.patch("schemas.shares.LISTED_AT_MOST", rng.choice((2, 64))),
         mock.patch("streams.kept_shares.CHAINS_KEPT", rng.choice((2, 1_000))),
-        mock.patch("streams.newcomers._SLOTS", 64),
+        mock.patch("streams.newcomers._WORDS", 4),
         # Python's own hash of bytes differs from process to process, and a seed must not.
         mock.patch("streams.newcomers.hash", zlib.crc32, create=True),
     ):
