@@ -1,10 +1,10 @@
 """Does an event cost more when tables hold most of a season than when they hold little of it?
 
-    python -m bench.replay_growth [--results 10000000] [--schools 9000] [--rounds 15]
+    python -m bench.replay_growth [--results 10000000] [--schools 9000] [--rounds 12]
 
 A machine that others share is slower in one minute than in the next by more than what is looked for, so both sides are
 measured in turns of some seconds. Two workers, each with a Redis of its own, replay the same season. The *full* one
-starts first; when it is at 65 of 100 events the *young* one starts, and when this has passed the tenth from which on
+starts first; when it is at 55 of 100 events the *young* one starts, and when this has passed the tenth from which on
 exams are rescored, one of them is frozen while the other works, again and again. CPU an event of each turn, and how
 many times what the young one's event costs the full one's does in the same round.
 """
@@ -31,7 +31,7 @@ from bench.roster import OURS
 from cli.stack.child import Child
 from cli.stack.redis_server import EmbeddedRedis
 
-_YOUNG_STARTS: Final = 0.65  # of the events applied by the full one
+_YOUNG_STARTS: Final = 0.55  # of the events applied by the full one
 _MEASURED_FROM: Final = 0.12  # of the events applied by the young one; rescores begin after a tenth
 _TURN_SECONDS: Final = 4.0
 _SETTLE_SECONDS: Final = 0.5
@@ -137,7 +137,7 @@ def _options() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_season_options(parser)
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each")
+    parser.add_argument("--rounds", type=int, default=12, help="turns of each")
     return parser.parse_args()
 
 

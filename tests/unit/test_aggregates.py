@@ -163,7 +163,17 @@ def test_retracting_what_was_never_added_is_refused() -> None:
         Cell().retract(contribution(None))
 
 
-@pytest.mark.parametrize("damaged", [b"", b"\x02" + bytes(40), Cell().pack()[:-1], b"\x01\x09" + bytes(40)])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"",
+        b"\x02" + bytes(40),
+        Cell().pack()[:-1],
+        b"\x01\x09" + bytes(40),
+        b"\x03\x01\x00" + bytes(24),  # no histogram
+        b"\x01\x01\x00" + bytes(24) + bytes.fromhex("0100c08f"),  # a histogram of layout 2
+    ],
+)
 def test_bytes_that_are_no_cell_are_refused(damaged: bytes) -> None:
     with pytest.raises(InvalidInput, match="rebuild"):
         unpack_cell(damaged)
