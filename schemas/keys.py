@@ -79,9 +79,9 @@ RELAY_EPOCH: Final = "{relay}:epoch"
 RELAY_GENERATION: Final = "{relay}:generation"
 
 # Redis stores a hash compactly (as one listpack) while it has at most 128 fields, and searches it from end to end. Ten
-# million results over 8 partitions and 32,768 buckets are 38 a bucket: short to search, and the key costs 3 bytes a result.
-EXAM_BUCKETS: Final = 32_768
-
+# million results over 8 partitions and 131,072 buckets are ten a bucket, of a dozen years 120: short to search, so that a write
+# costs late in a season what it costs early, and the key costs some ten bytes a result.
+EXAM_BUCKETS: Final = 131_072
 
 RESULTS_ENDING: Final = ":results"
 
