@@ -52,9 +52,7 @@ class _Turn:
     @property
     def per_event(self) -> tuple[float, float, float]:
         """Microseconds of CPU of worker, Redis and Kafka."""
-        spent = self.spent
-        worker, redis, kafka = (cpu / self.events * 1e6 for cpu in (spent.worker, spent.redis, spent.kafka))
-        return worker, redis, kafka
+        return self.spent.per_event(self.events)
 
 
 class _Side:

@@ -103,9 +103,7 @@ def memory(runs: Sequence[Replayed], results: int) -> str:
 
 def _between(before: Mark, after: Mark) -> _Slice:
     events, seconds = max(1, after.events - before.events), max(0.001, after.seconds - before.seconds)
-    spent = after.spent.since(before.spent)
-    worker, redis, kafka = (cpu / events * 1e6 for cpu in (spent.worker, spent.redis, spent.kafka))
-    return _Slice(seconds, events / seconds, worker, redis, kafka)
+    return _Slice(seconds, events / seconds, *after.spent.since(before.spent).per_event(events))
 
 
 def _row(name: str, parts: Sequence[_Slice]) -> list[str]:

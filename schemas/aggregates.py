@@ -26,7 +26,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Final, NamedTuple, NewType
 
-from schemas.byte_order import little_endian, native
+from schemas.byte_order import CODES, little_endian, narrowed, native
 from schemas.errors import AggregateUnderflow, InvalidInput
 from schemas.histograms import Histogram
 from schemas.identifiers import Grade, TestCode
@@ -42,7 +42,6 @@ _WITH_HISTOGRAM: Final = 3  # 2 is that of a short share
 FORMATS: Final = (_TOTALS, _WITH_HISTOGRAM)
 _HEAD: Final = struct.Struct("<BBBQQQ")
 _HISTOGRAM: Final = struct.Struct("<HB")
-_CODES: Final = {1: "B", 2: "H", 4: "I"}  # bytes a count -> struct's code
 _LANES: Final = FIRST_SLOT + LEVELS * MEASURES_AT_MOST
 _LANE_BITS: Final = 32
 _LANE_MASK: Final = (1 << _LANE_BITS) - 1
@@ -252,21 +251,19 @@ class Cell:
     def pack(self) -> bytes:
         """The packed form. Its size is 30 bytes, and one to four for each count and each point between the scores."""
         totals = self.totals
-        counts = _counts(totals)
-        width = 1 if (most := max(counts, default=0)) < 1 << 8 else 2 if most < 1 << 16 else 4
-        body = counts if width == 4 else array(_CODES[width], counts)
+        counts = narrowed(_counts(totals))
         lowest, histogram_width, histogram = self.histogram.pack()
         head = _HEAD.pack(
             _WITH_HISTOGRAM if histogram else _TOTALS,
-            width,
+            counts.itemsize,
             len(counts),
             self.version,
             totals >> _SUM_AT & _SUM_MASK,
             totals >> _SUM_SQ_AT,
         )
         if not histogram:
-            return head + little_endian(body)
-        return head + little_endian(body) + _HISTOGRAM.pack(lowest, histogram_width) + histogram
+            return head + little_endian(counts)
+        return head + little_endian(counts) + _HISTOGRAM.pack(lowest, histogram_width) + histogram
 
 
 def unpack_cell(packed: bytes) -> Cell:
@@ -277,7 +274,7 @@ def unpack_cell(packed: bytes) -> Cell:
     """
     try:
         layout, width, length, version, score_sum, score_sum_sq = _HEAD.unpack_from(packed)
-        counts = array(_CODES[width])
+        counts = array(CODES[width])
         end = _HEAD.size + length * width
         counts.frombytes(packed[_HEAD.size : end])
         if len(counts) != length or layout not in FORMATS or (layout == _TOTALS and len(packed) > end):

@@ -11,13 +11,12 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final
 
-from schemas.byte_order import little_endian, native
+from schemas.byte_order import CODES, little_endian, narrowed, native
 from schemas.errors import AggregateUnderflow, InvalidInput
 
 SCORES: Final = 4096  # scores are below this
 
 _WIDER: Final = {"B": "H", "H": "I"}  # array's codes of counts of 1, 2 and 4 bytes
-_CODES: Final = {array(code).itemsize: code for code in "BHI"}
 _LANE_BITS: Final = 32
 _LANE_BYTES: Final = 4
 
@@ -99,7 +98,7 @@ class Histogram:
         """Lowest score, bytes a count, and the counts, little-endian."""
         counts = self._counts
         if counts.itemsize == _LANE_BYTES:  # as sums of shares are, whatever their counts
-            counts = array(_narrowest(max(counts, default=0)), counts)
+            counts = narrowed(counts)
         return self._lowest, counts.itemsize, little_endian(counts)
 
     @classmethod
@@ -109,12 +108,12 @@ class Histogram:
         Raises:
             InvalidInput: these are not bytes of a histogram.
         """
-        if width not in _CODES or len(packed) % width or lowest + len(packed) // width > SCORES:
+        if width not in CODES or len(packed) % width or lowest + len(packed) // width > SCORES:
             raise InvalidInput(
                 f"{len(packed)} bytes are not counts of {width} bytes each of scores from {lowest} and below {SCORES}"
             )
         histogram = cls.__new__(cls)
-        counts = array(_CODES[width])
+        counts = array(CODES[width])
         counts.frombytes(packed)
         histogram._lowest, histogram._counts = lowest, native(counts)
         return histogram
@@ -150,10 +149,6 @@ def _zeros(code: str, length: int) -> array[int]:
     zeros = array(code)
     zeros.frombytes(bytes(length * zeros.itemsize))
     return zeros
-
-
-def _narrowest(most: int) -> str:
-    return next(code for width, code in _CODES.items() if most < 1 << 8 * width)
 
 
 @lru_cache(maxsize=1_024)
