@@ -16,7 +16,7 @@ from schemas.events import decode_organization
 from schemas.identifiers import OrganizationId, PartitionId
 from schemas.keys import GENERATION, ORGANIZATIONS, PARTITION_COUNT, Generation, PartitionKeys
 from schemas.organizations import Directory
-from schemas.shares import stored_cell
+from schemas.shares import add_stored, cell_of
 
 _KEYS_AT_ONCE: Final = 500  # hashes read in one round trip; a state total's is the largest, some 100 kB
 
@@ -64,12 +64,10 @@ class StoredCells:
                 pipe.hgetall(PartitionKeys(generation, PartitionId(partition)).cells(organization))
             for shares in pipe.execute():
                 for field, packed in cast("dict[bytes, bytes]", shares).items():
-                    changed_ms, share = stored_cell(packed)
-                    name = CellField(_text(field))
-                    if name in found:
-                        share.merge(found[name].cell)
-                        changed_ms = max(changed_ms, found[name].changed_ms)
-                    found[name] = ChangedCell(changed_ms, share)
+                    name = cell_of(field)
+                    known = found.get(name) or ChangedCell(0, Cell())
+                    changed_ms = add_stored(known.cell, packed)
+                    found[name] = ChangedCell(max(changed_ms, known.changed_ms), known.cell)
         return {name: changed for name, changed in found.items() if changed.cell.results}
 
     def directory(self) -> Directory:
@@ -93,12 +91,8 @@ class StoredCells:
             for key, shares in zip(keys, pipe.execute(), strict=True):
                 organization = key.rpartition(":")[2]
                 for field, packed in cast("dict[bytes, bytes]", shares).items():
-                    name = CellId(organization, _text(field))
-                    _, share = stored_cell(packed)
-                    if name in merged:
-                        merged[name].merge(share)
-                    else:
-                        merged[name] = share
+                    name = CellId(organization, cell_of(field))
+                    add_stored(merged.setdefault(name, Cell()), packed)
 
 
 @contextmanager

@@ -45,6 +45,7 @@ from schemas.merged_cells import (
 )
 from schemas.organization_list import OrganizationList
 from schemas.releases import Releases, ReleaseState, releases_from
+from schemas.shares import stored_fields
 
 NOTICES_AT_ONCE: Final = (
     500  # half of what the workers keep, so that a full read is noticed before the trim bites
@@ -160,7 +161,8 @@ class Tables:
         keys = [one.cells(organization) for organization, _ in names for one in partitions]
         wanted: list[str | int] = []
         for _, fields in names:
-            wanted += (len(fields), *fields)
+            parts = stored_fields(fields)
+            wanted += (len(parts), *parts)
         [replies] = await self._held.ask(
             ["EVAL", self._read_cells, len(keys), *keys, serving.partitions, *wanted]
         )

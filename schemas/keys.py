@@ -90,7 +90,7 @@ RESULTS_ENDING: Final = ":results"
 COMPACT_VALUE_BYTES: Final = 1_024
 
 # The layout of exam rows (streams.rows), shares (schemas.shares) and of these keys; another number needs a rebuild.
-LAYOUT: Final = 3
+LAYOUT: Final = 4
 
 _MADE: Final = re.compile(r"g[0-9a-f]+-(?P<layout>[0-9]+)-(?P<attribution>current|tested)")
 

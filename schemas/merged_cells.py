@@ -13,7 +13,7 @@ from schemas.aggregates import Cell, CellField
 from schemas.disclosure.published import PublishedCell, unpack_published
 from schemas.identifiers import OrganizationId, PartitionId
 from schemas.keys import Generation, PartitionKeys, published_cells
-from schemas.shares import add_stored, stored_cell
+from schemas.shares import add_stored, cell_of, stored_cell, stored_fields
 
 Names = Sequence[tuple[OrganizationId, Sequence[CellField]]]
 
@@ -68,7 +68,7 @@ def merged_organizations(
         merged: dict[CellField, MergedCell] = {}
         for _ in range(serving.partitions):
             for field, value in next(answers).items():
-                name = CellField(field.decode())
+                name = cell_of(field)
                 merged[name] = _merge(merged.get(name), value)
         found.append(merged)
     return found
@@ -79,7 +79,7 @@ def ask_cells(pipe: Pipeline, serving: Serving, names: Names) -> None:
     partitions = serving.partition_keys()
     for organization, fields in names:
         for keys in partitions:
-            pipe.hmget(keys.cells(organization), list(fields))
+            pipe.hmget(keys.cells(organization), stored_fields(fields))
 
 
 def merged_cells(
@@ -91,7 +91,7 @@ def merged_cells(
     for _, fields in names:
         merged: dict[CellField, MergedCell] = {}
         for _ in range(serving.partitions):
-            for field, value in _present(fields, next(answers)):
+            for field, value in _present((*fields, *fields), next(answers)):
                 merged[field] = _merge(merged.get(field), value)
         found.append(merged)
     return found

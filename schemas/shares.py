@@ -1,11 +1,13 @@
 """A partition's share of a cell: as the worker keeps it, and as it stands in Redis.
 
-Nearly every share is a handful of students: a school's grade, spread over the partitions. So a share lists its students'
-contributions, four bytes each, while they are few, and becomes a ``Cell`` of totals when they are many. Adding a student
-to a list costs a fraction of adding him to totals, and so does packing it; readers see totals either way.
+A share has two parts, which add up. *Recent* results are a list of contributions, four bytes each; when there are many they
+are *settled*: added to a ``Cell`` of totals, and the list begins anew. Most shares are a handful of students, a school's grade spread
+over the partitions, and never have totals. A change writes the recent part, which is short, and the totals only when they
+changed too: so a result costs as much in a cell of ten thousand students as in one of ten.
 
-Stored form: when the share last changed (8 bytes, Redis time), then either a packed cell of totals (format 1 or 3, see
-``schemas.aggregates``) or, little-endian::
+Each part is a field of its own in the organization's hash, the recent one under the cell's name, the settled one under
+``settled_field``. A stored part is when the share last changed (8 bytes, Redis time), then a packed cell of totals (format 1 or 3,
+see ``schemas.aggregates``; its version is 0) for the settled part, and for the recent one, little-endian::
 
     u8 format (2) | u32 version | contributions, in no order, u32 each
 """
@@ -15,53 +17,44 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, Final
 
-from schemas.aggregates import FORMATS, Cell, Contribution, unpack_cell
+from schemas.aggregates import FORMATS, Cell, CellField, Contribution, unpack_cell
 from schemas.byte_order import little_endian, native
 from schemas.errors import AggregateUnderflow, InvalidInput
 
-# Beyond this many the totals are about as short. Lists that long are still quicker to change, and slower to read.
-LISTED_AT_MOST: Final = 96
+# More would make every change longer, fewer would settle more often; a cell of a school's grade should not need totals at all.
+RECENT_AT_MOST: Final = 48
 
-_LISTED: Final = 2
+_SETTLED: Final = ":settled"
+_RECENT: Final = 2
 _HEAD: Final = struct.Struct("<BI")
 _CHANGED: Final = struct.Struct(">d")  # a double holds milliseconds exactly, and is what the script can pack
-_NO_CELL: Final = Cell()  # stands where a share lists its students; never changed
 
 
 class Share:
     """One partition's part of one cell; ``apply`` and ``retract`` undo each other exactly.
 
-    ``version`` is how often the share changed. ``name`` is for the one who changes it: which cell it belongs to.
+    ``version`` is how often the share changed. ``recent`` is what was added since it was last settled: appending to it adds a result.
+    ``name`` is for the one who changes it: which cell it belongs to.
     """
 
-    __slots__ = ("_cell", "_listed", "name", "version")
+    __slots__ = ("_settled", "_stored", "name", "recent", "version")
 
     def __init__(self) -> None:
         self.name: Any = None
         self.version = 0
-        self._listed: array[int] | None = array("I")
-        self._cell = _NO_CELL
+        self.recent: array[int] = array("I")
+        self._settled: Cell | None = None
+        self._stored = True  # what is settled stands in Redis as it is here
 
     def __repr__(self) -> str:
-        return f"Share(results={self.results}, version={self.version})"
-
-    @property
-    def results(self) -> int:
-        """Students with a live result."""
-        return self._cell.results if self._listed is None else len(self._listed)
+        return f"Share(recent={len(self.recent)}, settled={self._settled}, version={self.version})"
 
     def apply(self, part: Contribution) -> None:
         """Add one result."""
-        self.apply_all((part,))
-
-    def apply_all(self, parts: Sequence[Contribution]) -> None:
-        """Add some results."""
-        if self._listed is None:
-            self._cell.apply_all(parts)
-        else:
-            self._listed.extend(parts)
+        self.recent.append(part)
 
     def retract(self, part: Contribution) -> None:
         """Remove one result that was applied before.
@@ -69,14 +62,15 @@ class Share:
         Raises:
             AggregateUnderflow: no such result is in the share.
         """
-        listed = self._listed
-        if listed is None:
-            self._cell.retract(part)
-            return
         try:
-            listed.remove(part)
+            self.recent.remove(part)
         except ValueError:
-            raise AggregateUnderflow("no such result is left to retract; rebuild from the topic") from None
+            if self._settled is None:
+                raise AggregateUnderflow(
+                    "no such result is left to retract; rebuild from the topic"
+                ) from None
+            self._settled.retract(part)
+            self._stored = False
 
     def totals(self) -> Cell:
         """The share as a cell of its own."""
@@ -86,62 +80,101 @@ class Share:
 
     def add_to(self, cell: Cell) -> None:
         """Add this share, its version too, to a cell that sums up shares."""
-        if self._listed is None:
-            self._cell.version = self.version
-            cell.merge(self._cell)
-            return
-        cell.apply_all(self._listed)
+        if self._settled is not None:
+            cell.merge(self._settled)
+        cell.apply_all(self.recent)
         cell.version += self.version
 
-    def pack(self) -> bytes:
-        """The stored form, without the time that the script puts before it."""
-        listed = self._listed
-        if listed is not None and len(listed) > LISTED_AT_MOST:
-            self._cell, self._listed, listed = self.totals(), None, None
-        if listed is None:
-            self._cell.version = self.version
-            return self._cell.pack()
-        return _HEAD.pack(_LISTED, self.version) + little_endian(listed)
+    def pack(self, *, whole: bool = False) -> tuple[bytes, bytes | None]:
+        """The stored forms of the recent and the settled part, without the time that the script puts before them.
+
+        The settled one is None when there is none, or when it is what was packed or read last, unless the ``whole`` is asked for.
+        """
+        recent = self.recent
+        if len(recent) > RECENT_AT_MOST:
+            if self._settled is None:
+                self._settled = Cell()
+            self._settled.apply_all(recent)
+            self._stored = False
+            recent = self.recent = array("I")
+        head = _HEAD.pack(_RECENT, self.version) + little_endian(recent)
+        if self._settled is None or (self._stored and not whole):
+            return head, None
+        self._stored = True
+        return head, self._settled.pack()
 
 
-def unpack_share(packed: bytes) -> Share:
+def unpack_share(recent: bytes, settled: bytes | None = None) -> Share:
     """The inverse of ``Share.pack``.
 
     Raises:
-        InvalidInput: the bytes are not a share of a known format; a rebuild is due after a change of format.
+        InvalidInput: the bytes are not the parts of a share of a known format; a rebuild is due after a change of format.
     """
     share = Share()
+    share.version, share.recent = _unpack_recent(recent)
+    if settled is not None:
+        share._settled = unpack_cell(settled)
+    return share
+
+
+def stored_share(recent: bytes, settled: bytes | None) -> Share:
+    """A share as its parts stand in Redis."""
+    return unpack_share(recent[_CHANGED.size :], None if settled is None else settled[_CHANGED.size :])
+
+
+@lru_cache(maxsize=16_384)  # of every year, test and grade that occurs
+def settled_field(field: CellField) -> str:
+    """Where the settled part of a share stands; the recent one stands under the cell's name."""
+    return field + _SETTLED
+
+
+def stored_fields(fields: Sequence[CellField]) -> list[str]:
+    """Where the parts of some shares stand: first all recent ones, then the settled ones in the same order."""
+    return [*fields, *map(settled_field, fields)]
+
+
+def cell_of(stored_field: bytes) -> CellField:
+    """Which cell a stored part belongs to."""
+    return CellField(stored_field.decode().removesuffix(_SETTLED))
+
+
+def changed_ms_of(value: bytes) -> int:
+    """When the share of a stored part changed, the part with it: milliseconds since 1970, Redis time."""
+    changed: float = _CHANGED.unpack_from(value)[0]
+    return int(changed)
+
+
+def add_stored(cell: Cell, value: bytes) -> int:
+    """Add a stored part, whichever, to a cell that sums up shares; returns when it last changed.
+
+    Raises:
+        InvalidInput: the bytes are not a part of a share of a known format.
+    """
+    packed = value[_CHANGED.size :]
     if packed and packed[0] in FORMATS:
-        cell = unpack_cell(packed)
-        share._listed, share._cell, share.version = None, cell, cell.version
-        return share
+        cell.merge(unpack_cell(packed))
+    else:
+        version, recent = _unpack_recent(packed)
+        cell.apply_all(recent)
+        cell.version += version
+    return changed_ms_of(value)
+
+
+def stored_cell(*values: bytes | None) -> tuple[int, Cell]:
+    """The sum of some stored parts, those that are there, and when the latest of them changed."""
+    cell = Cell()
+    return max((add_stored(cell, value) for value in values if value is not None), default=0), cell
+
+
+def _unpack_recent(packed: bytes) -> tuple[int, array[int]]:
     try:
-        layout, share.version = _HEAD.unpack_from(packed)
-        if layout != _LISTED:
+        layout, version = _HEAD.unpack_from(packed)
+        if layout != _RECENT:
             raise ValueError(layout)
-        listed: array[int] = array("I")
-        listed.frombytes(packed[_HEAD.size :])
+        recent: array[int] = array("I")
+        recent.frombytes(packed[_HEAD.size :])
     except (struct.error, ValueError) as error:
         raise InvalidInput(
             f"{len(packed)} bytes starting with {packed[:3].hex()} are not a share of a cell; rebuild the tables"
         ) from error
-    share._listed = native(listed)
-    return share
-
-
-def stored_share(value: bytes) -> tuple[int, Share]:
-    """A share as it stands in Redis: when it last changed (milliseconds since 1970, Redis time), and itself."""
-    return int(_CHANGED.unpack_from(value)[0]), unpack_share(value[_CHANGED.size :])
-
-
-def add_stored(cell: Cell, value: bytes) -> int:
-    """Add a stored share to a cell that sums up shares; returns when it last changed."""
-    changed_ms, share = stored_share(value)
-    share.add_to(cell)
-    return changed_ms
-
-
-def stored_cell(value: bytes) -> tuple[int, Cell]:
-    """A stored share as totals of its own, and when it last changed."""
-    cell = Cell()
-    return add_stored(cell, value), cell
+    return version, native(recent)

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from schemas.aggregates import CellField, Contribution
+from schemas.aggregates import CellField
 from schemas.changes import ResultNote
 from schemas.identifiers import OrganizationId, ancestry
 from schemas.rejections import Reason
@@ -97,8 +97,7 @@ def decide(events: Iterable[Incoming], stored: Mapping[bytes, Row]) -> Decision:
 def add_up(decision: Decision, chains: Mapping[SchoolCell, Chain]) -> list[Share]:
     """Retract and add in place; returns the shares that changed, their versions moved on.
 
-    Additions come first: a student who only changes score must not let a count dip below zero on the way. They are collected,
-    so that a share takes all of its own at once.
+    Additions come first: a student who only changes score must not let a count dip below zero on the way.
 
     Args:
         decision: from ``decide``.
@@ -107,17 +106,11 @@ def add_up(decision: Decision, chains: Mapping[SchoolCell, Chain]) -> list[Share
     Raises:
         AggregateUnderflow: the shares are not the sum of the stored rows.
     """
-    coming: dict[Share, list[Contribution]] = {}
+    changed: dict[Share, None] = {}  # in the order in which they were met
     for cell, part in decision.added:
         for share in chains[cell]:
-            parts = coming.get(share)
-            if parts is None:
-                coming[share] = [part]
-            else:
-                parts.append(part)
-    for share, parts in coming.items():
-        share.apply_all(parts)
-    changed = dict.fromkeys(coming)
+            share.recent.append(part)
+            changed[share] = None
     for cell, part in decision.retracted:
         for share in chains[cell]:
             share.retract(part)

@@ -19,7 +19,7 @@ from schemas.changes import RESULT_ENTRIES_KEPT, ResultNote, encode_changes, enc
 from schemas.errors import AppliedAlready, BatchTooLarge, Fenced, LogReplaced, PositionMoved, ScoreStreamError
 from schemas.identifiers import OrganizationId
 from schemas.keys import PartitionKeys
-from schemas.shares import Share, stored_share
+from schemas.shares import Share, settled_field, stored_fields, stored_share
 from streams.connection import RedisClient
 from streams.engine import CellKey
 from streams.rows import Row
@@ -27,7 +27,7 @@ from streams.rows import Row
 # A script of so many arguments takes some 20 ms, and everybody waits for it. (Servers before 7.0 take a million at most.)
 LARGEST_ARGUMENTS: Final = 50_000
 
-F = TypeVar("F", bytes, CellField)
+F = TypeVar("F", bytes, str)
 
 
 class Claim(NamedTuple):
@@ -106,12 +106,16 @@ class Tables:
             name = keys.cells(organization)
             hashes[name] = organization
             by_hash[name].append(field)
-        names = [(hashes[name], field) for name, fields in by_hash.items() for field in fields]
-        values = await self._read_fields(by_hash)
-        return {
-            name: stored_share(value)[1] if value is not None else Share()
-            for name, (_, value) in zip(names, values, strict=True)
-        }
+        read = await self._read_fields({name: stored_fields(some) for name, some in by_hash.items()})
+        values = [value for _, value in read]
+        found: dict[CellKey, Share] = {}
+        at = 0
+        for name, some in by_hash.items():
+            middle, end = at + len(some), at + 2 * len(some)
+            for field, recent, settled in zip(some, values[at:middle], values[middle:end], strict=True):
+                found[hashes[name], field] = Share() if recent is None else stored_share(recent, settled)
+            at = end
+        return found
 
     async def apply(self, keys: PartitionKeys, claim: Claim, change: Change) -> None:
         """Write what a batch changed and move the position, in one step.
@@ -122,15 +126,12 @@ class Tables:
             AppliedAlready: it stands where this change leaves it.
             BatchTooLarge: one script cannot take the change.
         """
-        cells: dict[OrganizationId, list[str | bytes]] = {}
+        changed: dict[OrganizationId, list[Share]] = defaultdict(list)
         for share in change.shares:
-            organization, field = share.name
-            pairs = cells.get(organization)
-            if pairs is None:
-                cells[organization] = [field, share.pack()]
-            else:
-                pairs += (field, share.pack())
-        notice: Any = {organization: pairs[::2] for organization, pairs in cells.items()}
+            changed[share.name[0]].append(share)
+        notice: Any = {
+            organization: [share.name[1] for share in some] for organization, some in changed.items()
+        }
         changes = encode_changes(notice) if notice else b""
         news = [note for note in change.notes if note.offset >= claim.catch_up]
         arguments: list[Any] = [
@@ -145,7 +146,8 @@ class Tables:
             len(change.rows),
             *chain.from_iterable(change.rows.items()),
         ]
-        for pairs in cells.values():
+        for some in changed.values():
+            pairs = _fields_and_values(some)
             arguments.append(len(pairs))
             arguments += pairs
         names = [
@@ -153,7 +155,7 @@ class Tables:
             keys.changes,
             keys.results,
             *keys.exams_of(change.rows),
-            *map(keys.cells, cells),
+            *map(keys.cells, changed),
         ]
         if len(names) + len(arguments) > LARGEST_ARGUMENTS:
             raise BatchTooLarge(
@@ -200,6 +202,17 @@ class Tables:
             fields += some
         values = await self._read(keys=list(by_hash), args=arguments)
         return list(zip(fields, values, strict=True))
+
+
+def _fields_and_values(shares: Iterable[Share]) -> list[str | bytes]:
+    pairs: list[str | bytes] = []
+    for share in shares:
+        field = share.name[1]
+        recent, settled = share.pack()
+        pairs += (field, recent)
+        if settled is not None:
+            pairs += (settled_field(field), settled)
+    return pairs
 
 
 def load_script(redis: RedisClient, name: str) -> AsyncScript:

@@ -30,7 +30,7 @@ from schemas.keys import (
     published_cells,
 )
 from schemas.releases import ReleaseKey, ReleaseState, release_entry
-from schemas.shares import Share
+from schemas.shares import Share, settled_field
 
 # Cells, position and notice in one step, all with the same server time.
 _APPLY: Final = """
@@ -158,12 +158,16 @@ class FakeWorker:
         return cell
 
     def _write(self, keys: PartitionKeys, changed: Sequence[tuple[OrganizationId, CellField, Share]]) -> int:
+        names = [keys.changes, keys.position]
         arguments: list[EncodableT] = []
         fields: dict[str, list[CellField]] = {}
-        for organization, field, cell in changed:
-            arguments += [field, cell.pack()]
+        for organization, field, share in changed:
             fields.setdefault(organization, []).append(field)
-        names = [keys.changes, keys.position, *(keys.cells(organization) for organization, _, _ in changed)]
+            recent, settled = share.pack(whole=True)
+            for stored, value in ((field, recent), (settled_field(field), settled)):
+                if value is not None:
+                    names.append(keys.cells(organization))
+                    arguments += [stored, value]
         head: list[EncodableT] = [CHANGES_FIELD, self._changes_kept]
         notice = encode_changes(fields)
         reply = self.redis.eval(_APPLY, len(names), *names, *head, *arguments, notice)

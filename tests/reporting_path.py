@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import redis.asyncio
 from fake_imports import NOW, PSEUDONYMIZER, MemoryImportStore, MemoryPublisher, registry
@@ -19,10 +20,11 @@ from gateway.imports.documents import JSON, XML, Document
 from gateway.imports.reading import DocumentReader
 from gateway.imports.records import Submission
 from gateway.imports.service import ImportService
+from schemas.aggregates import CellField
 from schemas.events import ExamResult, encode_event
-from schemas.identifiers import PartitionId, StudentId
+from schemas.identifiers import OrganizationId, PartitionId, StudentId
 from schemas.keys import GENERATION, Attribution, Generation, PartitionKeys
-from schemas.shares import stored_cell
+from schemas.shares import stored_cell, stored_fields
 from schemas.topics import EXAM_RESULTS
 from streams.clock import SystemClock
 from streams.closings import never_closed
@@ -102,8 +104,10 @@ class ReportingPath:
         with Redis.from_url(self._url) as client:
             generation = Generation((client.get(GENERATION) or b"").decode())
             keys = PartitionKeys(generation, PartitionId(partition))
-            value = client.hget(keys.cells(organization), cell)  # type: ignore[arg-type]  # plain text
-        return stored_cell(value)[1].results if value is not None else 0
+            parts: Any = client.hmget(
+                keys.cells(OrganizationId(organization)), stored_fields([CellField(cell)])
+            )
+        return stored_cell(*parts)[1].results
 
     def partition_of(self, student: str) -> int:
         """Where a student's records are."""

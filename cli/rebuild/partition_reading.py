@@ -16,14 +16,14 @@ from schemas.changes import decode_changes
 from schemas.errors import RebuildStopped
 from schemas.identifiers import OrganizationId, ancestry
 from schemas.keys import EXAM_BUCKETS, ORGANIZATIONS, Generation, PartitionKeys
-from schemas.shares import stored_cell
+from schemas.shares import add_stored, cell_of, stored_fields
 from streams.connection import RedisClient
 from streams.engine import CellKey
 from streams.rebuild_recount import Recount, Suffixes
 from streams.rows import Row
 from streams.tables import Tables, load_script
 
-StoredCells = dict[CellKey, bytes]
+StoredCells = dict[tuple[OrganizationId, bytes], bytes]  # parts of shares, by organization and stored field
 
 _HASHES_AT_ONCE: Final = 500
 _QUIET_SECONDS: Final = 120.0  # within which a partition is caught between two batches
@@ -132,7 +132,7 @@ class PartitionReader:
                 pipe.hgetall(keys.cells(OrganizationId(cds)))
             for cds, shares in zip(some, await pipe.execute(), strict=True):
                 for field, value in shares.items():
-                    cells[OrganizationId(cds), CellField(_text(field))] = value
+                    cells[OrganizationId(cds), field] = value
         return cells
 
     async def _read_changed(
@@ -146,12 +146,13 @@ class PartitionReader:
         cells: StoredCells = {}
         for some, _ in _slices(sorted(changed)):
             pipe = self._pipeline()
+            parts = {cds: stored_fields([CellField(field) for field in changed[cds]]) for cds in some}
             for cds in some:
-                pipe.hmget(keys.cells(OrganizationId(cds)), list(changed[cds]))
+                pipe.hmget(keys.cells(OrganizationId(cds)), parts[cds])
             for cds, values in zip(some, await pipe.execute(), strict=True):
-                for field, value in zip(changed[cds], values, strict=True):
+                for field, value in zip(parts[cds], values, strict=True):
                     if value is not None:
-                        cells[OrganizationId(cds), CellField(field)] = value
+                        cells[OrganizationId(cds), field.encode()] = value
         return cells
 
     def _pipeline(self) -> Any:
@@ -159,9 +160,12 @@ class PartitionReader:
         return self._redis.pipeline(transaction=False)
 
 
-def unpacked(cells: StoredCells) -> dict[CellKey, Cell]:
+def unpacked(stored: StoredCells) -> dict[CellKey, Cell]:
     """The cells behind what is stored."""
-    return {name: stored_cell(value)[1] for name, value in cells.items()}
+    cells: dict[CellKey, Cell] = {}
+    for (organization, field), value in stored.items():
+        add_stored(cells.setdefault((organization, cell_of(field)), Cell()), value)
+    return cells
 
 
 def _slices(names: Sequence[str]) -> Iterator[tuple[Sequence[str], int]]:

@@ -17,7 +17,7 @@ from schemas.aggregates import Cell
 from schemas.assessments import Registry
 from schemas.identifiers import OrganizationId, PartitionId
 from schemas.keys import GENERATION, Generation, PartitionKeys
-from schemas.shares import stored_cell
+from schemas.shares import add_stored, cell_of
 from tests.chaos.log_reader import LogReader
 from tests.chaos.prefix import Prefix
 
@@ -60,11 +60,10 @@ class Snapshots:
             position, *hashes = self._script(keys=[keys.position, *names])
         except RedisError:
             return None
-        cells = {
-            CellId(code, field.decode()): stored_cell(value)[1]
-            for code, flat in zip(self._organizations, hashes, strict=True)
-            for field, value in zip(flat[::2], flat[1::2], strict=True)
-        }
+        cells: dict[CellId, Cell] = {}
+        for code, flat in zip(self._organizations, hashes, strict=True):
+            for field, value in zip(flat[::2], flat[1::2], strict=True):
+                add_stored(cells.setdefault(CellId(code, cell_of(field)), Cell()), value)
         return Snapshot(partition, int(position or 0), cells)
 
 

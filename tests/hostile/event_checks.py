@@ -107,7 +107,9 @@ class EventCheck:
         for first in range(0, len(records), _BATCH):
             partition.apply(records[first : first + _BATCH])
             # As after a restart: what was packed is read back.
-            partition.shares = {key: unpack_share(share.pack()) for key, share in partition.shares.items()}
+            partition.shares = {
+                key: unpack_share(*share.pack(whole=True)) for key, share in partition.shares.items()
+            }
         counts = recount.outcomes
         for outcome in Outcome:
             name, number = outcome.name.lower(), partition.outcomes[outcome]

@@ -95,4 +95,4 @@ async def test_few_cells_and_many_are_read_alike_though_by_other_commands(redis:
 def _stored(version: int) -> bytes:
     share = Share()
     share.version = version
-    return Struct(">d").pack(1_000 + version) + share.pack()
+    return Struct(">d").pack(1_000 + version) + share.pack()[0]

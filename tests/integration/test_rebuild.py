@@ -233,9 +233,9 @@ def spoil_one_cell(stack: RebuildStack, generation: Generation) -> tuple[str, st
             continue
         shares: Any = stack.redis.hgetall(name)
         for field, value in shares.items():
-            _, share = stored_share(value)
+            share = stored_share(value, None)
             share.apply(contribution(2431, levels_code([2])))
-            stack.redis.hset(name, field, value[:8] + share.pack())
+            stack.redis.hset(name, field, value[:8] + share.pack()[0])
             return cds, CellField(field.decode())
     raise AssertionError("no school has a cell")
 

@@ -30,7 +30,7 @@ def check_end(world: World) -> None:
             continue
         noted: Noted = slot.noted
         for name, packed in slot.cells.items():
-            unpack_share(packed).add_to(merged.setdefault(name, Cell()))
+            unpack_share(*packed).add_to(merged.setdefault(name, Cell()))
         records = world.log.prefix(number, noted.base, partition.end)
         applied += [record for record in records if record.offset not in noted.parked]
         _check_nothing_vanished(world, number, records, noted)

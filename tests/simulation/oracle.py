@@ -95,9 +95,9 @@ def counted(cell: Cell) -> Counted:
 
 
 @lru_cache(maxsize=50_000)
-def version_and_count(packed: bytes) -> tuple[int, Counted]:
+def version_and_count(recent: bytes, settled: bytes | None) -> tuple[int, Counted]:
     """A stored share's version, and itself in plain terms."""
-    share = unpack_share(packed)
+    share = unpack_share(recent, settled)
     return share.version, counted(share.totals())
 
 

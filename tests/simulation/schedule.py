@@ -338,11 +338,11 @@ class _Schedule:
 
 @contextmanager
 def small_limits(rng: Random) -> Iterator[None]:
-    """Limits so small that even a schedule reaches them: kept shares, listed shares, remembered newcomers."""
+    """Limits so small that even a schedule reaches them: kept shares, recent results, remembered newcomers."""
     logger = logging.getLogger("streams")
     level = logger.level
     with (
-        mock.patch("schemas.shares.LISTED_AT_MOST", rng.choice((2, 64))),
+        mock.patch("schemas.shares.RECENT_AT_MOST", rng.choice((2, 64))),
         mock.patch("streams.kept_shares.CHAINS_KEPT", rng.choice((2, 1_000))),
         mock.patch("streams.newcomers._WORDS", 4),
         # Python's own hash of bytes differs from process to process, and a seed must not.

@@ -16,6 +16,7 @@ from streams.engine import CellKey
 from streams.rows import Row
 from streams.tables import Change, Claim
 
+Parts = tuple[bytes, bytes | None]  # of a share: the recent and the settled one
 Answer = TypeVar("Answer")
 Call = Callable[[Callable[[], Answer]], Awaitable[Answer]]
 
@@ -33,7 +34,7 @@ class Slot:
     complete_ms: int = 0
     catch_up: int | None = None
     rows: dict[bytes, bytes] = field(default_factory=dict)
-    cells: dict[CellKey, bytes] = field(default_factory=dict)
+    cells: dict[CellKey, Parts] = field(default_factory=dict)
     noted: Any = None
 
     def copy(self) -> Slot:
@@ -85,7 +86,7 @@ class FakeStore:
         return Claim(slot.epoch, slot.position, slot.catch_up or 0)
 
     def apply(
-        self, keys: PartitionKeys, claim: Claim, change: Change, shares: Mapping[CellKey, bytes]
+        self, keys: PartitionKeys, claim: Claim, change: Change, shares: Mapping[CellKey, Parts]
     ) -> None:
         """``apply_batch.lua``; ``shares`` are the change's, packed when it was sent."""
         slot = self.slot(keys)
@@ -102,7 +103,8 @@ class FakeStore:
         slot.position = change.next_position
         slot.complete_ms = max(slot.complete_ms, change.complete_ms)
         slot.rows.update(change.rows)
-        slot.cells.update(shares)
+        for name, (recent, settled) in shares.items():
+            slot.cells[name] = (recent, slot.cells.get(name, (b"", None))[1] if settled is None else settled)
 
     def report_progress(self, keys: PartitionKeys, claim: Claim, complete_ms: int) -> None:
         """``report_progress.lua``."""
@@ -120,7 +122,7 @@ class FakeStore:
 Snapshot = tuple[dict[str, Slot], dict[str, str]]
 
 
-def packed(change: Change) -> dict[CellKey, bytes]:
+def packed(change: Change) -> dict[CellKey, Parts]:
     """The shares of a change as they are sent: what happens to them later does not matter any more."""
     return {share.name: share.pack() for share in change.shares}
 
@@ -159,7 +161,7 @@ class FakeTables:
 
         def read() -> dict[CellKey, Share]:
             stored = self.store.slot(keys).cells
-            return {name: unpack_share(stored[name]) if name in stored else Share() for name in names}
+            return {name: unpack_share(*stored[name]) if name in stored else Share() for name in names}
 
         shares: dict[CellKey, Share] = await self._call(read)
         return shares

@@ -172,8 +172,8 @@ class World:
         for unit, row in change.rows.items():
             exams |= stored_exams(unit, row)
         cells, versions = dict(noted.cells), dict(noted.versions)
-        for name, value in shares.items():
-            version, cells[name] = version_and_count(value)
+        for name in shares:
+            version, cells[name] = version_and_count(*slot.cells[name])
             if version <= versions.get(name, 0):
                 self.mismatch(f"{name} went from version {versions.get(name, 0)} to {version}")
             versions[name] = version

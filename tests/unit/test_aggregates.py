@@ -20,7 +20,7 @@ from schemas.aggregates import (
     unpack_cell,
 )
 from schemas.errors import AggregateUnderflow, InvalidInput
-from schemas.shares import Share, add_stored, unpack_share
+from schemas.shares import RECENT_AT_MOST, Share, add_stored, unpack_share
 
 
 class Result(NamedTuple):
@@ -80,11 +80,11 @@ def test_cell_and_share_equal_a_count_by_hand(told: list[Result]) -> None:
 def test_share_that_was_long_and_is_short_again_loses_nothing(
     kept: list[Contribution], passing: list[Contribution], version: int
 ) -> None:
-    share = share_of(kept + passing)
+    share = unpack_share(*share_of(kept + passing).pack())
     for part in passing:
         share.retract(part)
     share.version = version
-    restored = unpack_share(share.pack())
+    restored = unpack_share(*share.pack(whole=True))
     assert share.totals() == restored.totals() == cell_of(kept)
     assert restored.version == restored.totals().version == version
 
@@ -95,19 +95,53 @@ def test_stored_shares_of_partitions_add_up_to_the_whole(
 ) -> None:
     merged = Cell()
     for number, parts in enumerate((left, right), start=5):
-        assert add_stored(merged, struct.pack(">d", number) + share_of(parts).pack()) == number
+        share = share_of(parts)
+        share.version = number
+        for packed in share.pack():
+            assert packed is None or add_stored(merged, struct.pack(">d", number) + packed) == number
     assert merged == cell_of(left + right)
+    assert merged.version == 5 + 6
+
+
+def test_settled_results_are_written_when_they_change_and_only_then() -> None:
+    parts = [contribution(2400 + number % 100, levels_code([2])) for number in range(1_000)]
+    share, settled = Share(), 0
+    for number, part in enumerate(parts, start=1):
+        share.apply(part)
+        recent, totals = share.pack()
+        assert len(recent) <= 5 + 4 * RECENT_AT_MOST
+        settled += totals is not None
+        if totals is not None:
+            assert unpack_cell(totals) == cell_of(parts[:number])
+    assert settled == len(parts) // (RECENT_AT_MOST + 1)
+    share.retract(parts[-1])
+    assert share.pack()[1] is None
+    share.retract(parts[0])
+    totals = share.pack()[1]
+    assert totals is not None and share.pack()[1] is None
+    assert share.pack(whole=True)[1] == totals
+    assert unpack_share(*share.pack(whole=True)).totals() == share.totals() == cell_of(parts[1:-1])
 
 
 @pytest.mark.parametrize("damaged", [b"", b"\x02", b"\x02" + bytes(5), b"\x03" + bytes(40), b"\x01\x09"])
 def test_bytes_that_are_no_share_are_refused(damaged: bytes) -> None:
     with pytest.raises(InvalidInput, match="rebuild"):
         unpack_share(damaged)
+    with pytest.raises(InvalidInput, match="rebuild"):
+        unpack_share(Share().pack()[0], damaged)
+    with pytest.raises(InvalidInput, match="rebuild"):
+        add_stored(Cell(), bytes(8) + damaged)
 
 
 def test_share_refuses_to_retract_what_was_never_added() -> None:
+    share = share_of([contribution(2431, levels_code([2]))])
     with pytest.raises(AggregateUnderflow, match="rebuild"):
-        share_of([contribution(2431, levels_code([2]))]).retract(contribution(2431, levels_code([3])))
+        share.retract(contribution(2431, levels_code([3])))
+    settled = share_of([contribution(2431, levels_code([2]))] * (RECENT_AT_MOST + 1))
+    settled.pack()
+    for never_added in (contribution(2431, levels_code([3])), contribution(2432, levels_code([2]))):
+        with pytest.raises(AggregateUnderflow, match="rebuild"):
+            settled.retract(never_added)
 
 
 @given(st.lists(contributions, max_size=20), st.lists(contributions, max_size=20))

@@ -69,7 +69,7 @@ def totals(
             for name, packed in backend.store.slot(
                 PartitionKeys(GENERATION, PartitionId(number))
             ).cells.items():
-                unpack_share(packed).add_to(merged.setdefault(name, Cell()))
+                unpack_share(*packed).add_to(merged.setdefault(name, Cell()))
         return merged
 
     with small_limits(Random(0)):
@@ -165,10 +165,10 @@ def test_whatever_is_retracted_leaves_no_trace(
     with small_limits(Random(seed)):
         for step, part in steps:
             step(part)
-        share = unpack_share(share.pack())
+        share = unpack_share(*share.pack())
         for part in passing:
             share.retract(part)
-        share = unpack_share(share.pack())
+        share = unpack_share(*share.pack(whole=True))
     straight = Cell()
     for part in kept:
         straight.apply(part)
@@ -184,7 +184,7 @@ def test_shares_add_up_to_what_one_share_of_all_would_be(parts: list[tuple[list[
         for part in some:
             share.apply(part)
             whole.apply(part)
-        unpack_share(share.pack()).add_to(merged)
+        unpack_share(*share.pack()).add_to(merged)
     assert counted(merged) == counted(whole)
     assert merged.version == sum(version for _, version in parts)
 
