@@ -85,8 +85,9 @@ EXAM_BUCKETS: Final = 131_072
 
 RESULTS_ENDING: Final = ":results"
 
-# And while none of its values is longer than Redis' setting ``hash-max-listpack-value``, 64 bytes unless it is set. A school's
-# cells are up to 400, all others up to 800 but the state's: kept compactly they take less memory, and a write costs a third less.
+# And while none of its values is longer than Redis' setting ``hash-max-listpack-value``, 64 bytes unless it is set. A share's recent
+# part has up to 205, its totals some 650, more only in the largest counties and the state: kept compactly they take less memory, and a
+# write costs a third less.
 COMPACT_VALUE_BYTES: Final = 1_024
 
 # The layout of exam rows (streams.rows), shares (schemas.shares) and of these keys; another number needs a rebuild.
@@ -105,7 +106,7 @@ class Made(NamedTuple):
 def new_generation(now_ms: int, attribution: Attribution = "current") -> Generation:
     """A name that no earlier set of tables had, so that a subscriber of those is not taken for one of these.
 
-    It says how the tables are made, as ``g19a2b3c4d5e-3-current``: so whoever knows which generation is meant knows that
+    It says how the tables are made, as ``g19a2b3c4d5e-4-current``: so whoever knows which generation is meant knows that
     too, and nothing can part the two.
     """
     return Generation(f"g{now_ms:x}-{LAYOUT}-{attribution}")

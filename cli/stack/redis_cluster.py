@@ -215,14 +215,13 @@ class EmbeddedRedisCluster:
             time.sleep(_POLL_SECONDS)
 
     def _views(self) -> str:
-        """What each node that answers sees of the others, for the message of a failure."""
+        """What each node that answers sees of the others, and how its replication stands, for the message of a failure."""
         views: list[str] = []
         for node in filter(self._answers, self.nodes):
             with contextlib.suppress(RedisError, OSError):
                 view = self._ask(node, "CLUSTER", "NODES")
-                views.append(
-                    f"as port {node.port} sees it:\n{view if isinstance(view, str) else view.decode()}"
-                )
+                replication = self._ask(node, "INFO", "replication")
+                views.append(f"as port {node.port} sees it:\n{_text(view)}{_text(replication)}")
         return "\n".join(views)
 
     def _ask(self, node: EmbeddedRedis, *words: str | int) -> Any:
@@ -236,3 +235,7 @@ class EmbeddedRedisCluster:
 def _ranges(masters: int) -> Sequence[tuple[int, int]]:
     bounds = [SLOTS * number // masters for number in range(masters + 1)]
     return [(first, after - 1) for first, after in itertools.pairwise(bounds)]
+
+
+def _text(answer: str | bytes) -> str:
+    return answer if isinstance(answer, str) else answer.decode()

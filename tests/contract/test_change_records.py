@@ -32,7 +32,7 @@ CHANGES: dict[str, CellChange] = {
     "aggregate-change.json": CellChange(
         organization=SCHOOL,
         cell=CELL,
-        generation="g19f2d7c41a8-3-current",
+        generation="g19f2d7c41a8-4-current",
         version=4,
         changed_ms=NOON_MS,
         figures=example_figures(cell_name(CELL), 4),
