@@ -62,6 +62,8 @@ class Share:
         Raises:
             AggregateUnderflow: no such result is in the share.
         """
+        if len(self.recent) > RECENT_AT_MOST:  # long to search
+            self._settle()
         try:
             self.recent.remove(part)
         except ValueError:
@@ -90,18 +92,20 @@ class Share:
 
         The settled one is None when there is none, or when it is what was packed or read last, unless the ``whole`` is asked for.
         """
-        recent = self.recent
-        if len(recent) > RECENT_AT_MOST:
-            if self._settled is None:
-                self._settled = Cell()
-            self._settled.apply_all(recent)
-            self._stored = False
-            recent = self.recent = array("I")
-        head = _HEAD.pack(_RECENT, self.version) + little_endian(recent)
+        if len(self.recent) > RECENT_AT_MOST:
+            self._settle()
+        recent = _HEAD.pack(_RECENT, self.version) + little_endian(self.recent)
         if self._settled is None or (self._stored and not whole):
-            return head, None
+            return recent, None
         self._stored = True
-        return head, self._settled.pack()
+        return recent, self._settled.pack()
+
+    def _settle(self) -> None:
+        if self._settled is None:
+            self._settled = Cell()
+        self._settled.apply_all(self.recent)
+        self.recent = array("I")
+        self._stored = False
 
 
 def unpack_share(recent: bytes, settled: bytes | None = None) -> Share:
