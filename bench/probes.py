@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from redis import Redis
 
@@ -63,6 +63,11 @@ class OurTables:
 
     def finished(self) -> bool:
         return self.applied() >= self._filled.events
+
+    def bytes_taken(self) -> int:
+        """How many bytes Redis was sent since it started."""
+        statistics: Any = self._redis.info("stats")
+        return int(statistics["total_net_input_bytes"])
 
     def wrong(self) -> Wrong:
         expected = self._filled.ours

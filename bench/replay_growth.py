@@ -6,7 +6,8 @@ A machine that others share is slower in one minute than in the next by more tha
 measured in turns of some seconds. Two workers, each with a Redis of its own, replay the same season. The *full* one
 starts first; when it is at 55 of 100 events the *young* one starts, and when this has passed the tenth from which on
 exams are rescored, one of them is frozen while the other works, again and again. CPU an event of each turn, and how
-many times what the young one's event costs the full one's does in the same round.
+many times what the young one's event costs the full one's does in the same round. Bytes sent to Redis say whether the
+work itself grows, whatever the machine does.
 """
 
 from __future__ import annotations
@@ -37,6 +38,12 @@ _TURN_SECONDS: Final = 4.0
 _SETTLE_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 0.05
 _START_SECONDS: Final = 120.0
+_COSTS: Final = (
+    "worker, CPU us an event",
+    "Redis, CPU us an event",
+    "Kafka, CPU us an event",
+    "bytes to Redis an event",
+)
 # The frozen one remains a member of its group.
 _OURS: Final = replace(OURS, environment={"SCORES_SESSION_TIMEOUT_SECONDS": "60"})
 
@@ -48,11 +55,12 @@ class _Turn:
     events: int
     seconds: float
     spent: Costs
+    sent: int  # bytes
 
     @property
-    def per_event(self) -> tuple[float, float, float]:
-        """Microseconds of CPU of worker, Redis and Kafka."""
-        return self.spent.per_event(self.events)
+    def per_event(self) -> tuple[float, ...]:
+        """As ``_COSTS`` names them."""
+        return *self.spent.per_event(self.events), self.sent / self.events
 
 
 class _Side:
@@ -87,11 +95,11 @@ class _Side:
         """Work for one turn, then freeze again."""
         self.worker.signal(signal.SIGCONT)
         time.sleep(_SETTLE_SECONDS)
-        events, start, before = self._mark()
+        events, start, before, sent = self._mark()
         time.sleep(_TURN_SECONDS)
-        then, end, after = self._mark()
+        then, end, after, sent_then = self._mark()
         self.freeze()
-        return _Turn(max(1, then - events), end - start, after.since(before))
+        return _Turn(max(1, then - events), end - start, after.since(before), sent_then - sent)
 
     def check(self) -> None:
         """Every cell against what was produced, once all is applied."""
@@ -100,9 +108,9 @@ class _Side:
         if (wrong := self._probe.wrong()).cells:
             raise SystemExit(f"{self.name}: wrong: {wrong}")
 
-    def _mark(self) -> tuple[int, float, Costs]:
+    def _mark(self) -> tuple[int, float, Costs, int]:
         spent = costs(self.worker.pid, self._store.pid, self._filled.kafka_pid)
-        return self._probe.applied(), time.monotonic(), spent
+        return self._probe.applied(), time.monotonic(), spent, self._probe.bytes_taken()
 
 
 def main() -> None:
@@ -167,11 +175,11 @@ def _shares(young: _Side, full: _Side) -> str:
 
 def _report(rounds: list[tuple[_Turn, _Turn]]) -> str:
     rows = []
-    for column, name in enumerate(("worker", "Redis", "Kafka")):
+    for column, name in enumerate(_COSTS):
         pairs = [(young.per_event[column], full.per_event[column]) for young, full in rounds]
         rows.append(
             [
-                f"{name}, CPU us an event",
+                name,
                 spread([young for young, _ in pairs], ".1f"),
                 spread([full for _, full in pairs], ".1f"),
                 spread([full / young for young, full in pairs], ".2f"),
