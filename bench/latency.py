@@ -46,7 +46,7 @@ WARM_UP_SECONDS = 3.0
 def subscriber() -> None:
     """Child process: reads the stream, prints (school, results, time) for each cell of each frame."""
     url, token, *topics = sys.argv[2:]
-    params = [("topic", topic) for topic in topics]
+    params = httpx.QueryParams({"topic": topics})
     headers = {"Authorization": f"Bearer {token}"}
     with httpx.stream("GET", f"{url}/v1/stream", params=params, headers=headers, timeout=None) as response:
         response.raise_for_status()

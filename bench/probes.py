@@ -128,12 +128,14 @@ class PeersCells:
 
     def _everywhere(self) -> Cells:
         found: Cells = {}
-        for key in self._redis.scan_iter(match="cells:*", count=1_000):
+        for key in map(str, self._redis.scan_iter(match="cells:*", count=1_000)):
             organization = key.partition(":")[2]
-            for cell, text in self._redis.hgetall(key).items():
+            hashed: Any = self._redis.hgetall(key)
+            for cell, text in hashed.items():
                 found[organization, cell] = _figures(text)
         for keys in _chunks(self._redis.scan_iter(match="cell:*", count=1_000)):
-            for key, text in zip(keys, self._redis.mget(keys), strict=True):
+            texts: Any = self._redis.mget(keys)
+            for key, text in zip(keys, texts, strict=True):
                 organization, _, cell = key.removeprefix("cell:").partition("|")
                 found[organization, cell] = _figures(text)
         for keys in _chunks(self._redis.scan_iter(match="sums:*", count=1_000)):

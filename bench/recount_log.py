@@ -67,6 +67,7 @@ def _values(kafka: str, topic: str) -> Iterator[bytes]:
                     raise SystemExit(f"Kafka: {error.str()}")
                 yield message.value() or b""
                 number, offset = message.partition(), message.offset()
+                assert number is not None and offset is not None  # as it was consumed
                 if offset + 1 >= left.get(number, 0):
                     left.pop(number, None)
     finally:

@@ -62,7 +62,8 @@ def produce_season(
     ]
     for process in processes:
         process.start()
-    total, parts = 0, []
+    total = 0
+    parts: list[array[int]] = []
     while len(parts) < producers:
         if not queue.empty():
             records, counts = queue.get()

@@ -14,7 +14,8 @@ from typing import Final
 from faust.types import TP
 from msgspec import Struct
 
-from bench.replay_season import Season, school_code
+from bench.replay_records import Season
+from bench.replay_season import school_code
 from schemas.assessments import load_registry
 from schemas.events import EXAM_RESULT_TYPE, cloud_event_headers
 from schemas.keys import Generation, new_generation
@@ -78,7 +79,7 @@ class Batches:
     def __init__(self, events: int, of_records: int) -> None:
         plain = cloud_event_headers(EXAM_RESULT_TYPE, "tracing", "/scores/bench", datetime.now(UTC))
         now_ms = time.time_ns() // 1_000_000
-        season = Season(events, _SCHOOLS, 1, _SECRET).part(0, 1)
+        season = Season(events, _SCHOOLS, 1, _SECRET, "mixed").part(0, 1)
         records = [
             _Record(key, value, offset, now_ms, [*plain])
             for offset, (key, value) in enumerate(itertools.islice(season, events))
