@@ -59,7 +59,7 @@ def test_state_needs_what_was_calculated_by_hand() -> None:
     assert (plan["workers"], plan["partitions"], plan["redis_masters"]) == (2, 8, 1)
     # 15,000 messages a second are 0.49 cores, new streams 25/s of 0.91 ms: a little more than half a core, so two, and one to spare.
     assert plan["gateways"] == 3
-    assert plan["redis_tables_gib"] == pytest.approx(10_000_000 * 100.8 / 2**30)
+    assert plan["redis_tables_gib"] == pytest.approx(10_000_000 * 102.1 / 2**30)
     assert plan["kafka_results_gib"] == pytest.approx(11_000_000 * 553 * 3 / 2**30)
     assert plan["rebuild_minutes"] == pytest.approx(11_000_000 / 17_881 / 60)
 
