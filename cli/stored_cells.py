@@ -16,7 +16,7 @@ from schemas.events import decode_organization
 from schemas.identifiers import OrganizationId, PartitionId
 from schemas.keys import GENERATION, ORGANIZATIONS, PARTITION_COUNT, Generation, PartitionKeys
 from schemas.organizations import Directory
-from schemas.shares import add_stored, cell_of
+from schemas.shares import add_stored, cell_of_part
 
 _KEYS_AT_ONCE: Final = 500  # hashes read in one round trip; a state total's is the largest, some 100 kB
 
@@ -64,7 +64,7 @@ class StoredCells:
                 pipe.hgetall(PartitionKeys(generation, PartitionId(partition)).cells(organization))
             for shares in pipe.execute():
                 for field, packed in cast("dict[bytes, bytes]", shares).items():
-                    name = cell_of(field)
+                    name = cell_of_part(field)
                     known = found.get(name) or ChangedCell(0, Cell())
                     changed_ms = add_stored(known.cell, packed)
                     found[name] = ChangedCell(max(changed_ms, known.changed_ms), known.cell)
@@ -91,7 +91,7 @@ class StoredCells:
             for key, shares in zip(keys, pipe.execute(), strict=True):
                 organization = key.rpartition(":")[2]
                 for field, packed in cast("dict[bytes, bytes]", shares).items():
-                    name = CellId(organization, cell_of(field))
+                    name = CellId(organization, cell_of_part(field))
                     add_stored(merged.setdefault(name, Cell()), packed)
 
 

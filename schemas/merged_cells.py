@@ -13,7 +13,7 @@ from schemas.aggregates import Cell, CellField
 from schemas.disclosure.published import PublishedCell, unpack_published
 from schemas.identifiers import OrganizationId, PartitionId
 from schemas.keys import Generation, PartitionKeys, published_cells
-from schemas.shares import add_stored, cell_of, stored_cell, stored_fields
+from schemas.shares import add_stored, cell_of_part, stored_cell, stored_fields
 
 Names = Sequence[tuple[OrganizationId, Sequence[CellField]]]
 
@@ -68,7 +68,7 @@ def merged_organizations(
         merged: dict[CellField, MergedCell] = {}
         for _ in range(serving.partitions):
             for field, value in next(answers).items():
-                name = cell_of(field)
+                name = cell_of_part(field)
                 merged[name] = _merge(merged.get(name), value)
         found.append(merged)
     return found

@@ -62,8 +62,7 @@ class Share:
         Raises:
             AggregateUnderflow: no such result is in the share.
         """
-        if len(self.recent) > RECENT_AT_MOST:  # long to search
-            self._settle()
+        self._settle_many()  # which would be long to search
         try:
             self.recent.remove(part)
         except ValueError:
@@ -92,15 +91,16 @@ class Share:
 
         The settled one is None when there is none, or when it is what was packed or read last, unless the ``whole`` is asked for.
         """
-        if len(self.recent) > RECENT_AT_MOST:
-            self._settle()
+        self._settle_many()
         recent = _HEAD.pack(_RECENT, self.version) + little_endian(self.recent)
         if self._settled is None or (self._stored and not whole):
             return recent, None
         self._stored = True
         return recent, self._settled.pack()
 
-    def _settle(self) -> None:
+    def _settle_many(self) -> None:
+        if len(self.recent) <= RECENT_AT_MOST:
+            return
         if self._settled is None:
             self._settled = Cell()
         self._settled.apply_all(self.recent)
@@ -137,7 +137,7 @@ def stored_fields(fields: Sequence[CellField]) -> list[str]:
     return [*fields, *map(settled_field, fields)]
 
 
-def cell_of(stored_field: bytes) -> CellField:
+def cell_of_part(stored_field: bytes) -> CellField:
     """Which cell a stored part belongs to."""
     return CellField(stored_field.decode().removesuffix(_SETTLED))
 

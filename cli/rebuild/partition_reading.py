@@ -16,7 +16,7 @@ from schemas.changes import decode_changes
 from schemas.errors import RebuildStopped
 from schemas.identifiers import OrganizationId, ancestry
 from schemas.keys import EXAM_BUCKETS, ORGANIZATIONS, Generation, PartitionKeys
-from schemas.shares import add_stored, cell_of, stored_fields
+from schemas.shares import add_stored, cell_of_part, stored_fields
 from streams.connection import RedisClient
 from streams.engine import CellKey
 from streams.rebuild_recount import Recount, Suffixes
@@ -164,7 +164,7 @@ def unpacked(stored: StoredCells) -> dict[CellKey, Cell]:
     """The cells behind what is stored."""
     cells: dict[CellKey, Cell] = {}
     for (organization, field), value in stored.items():
-        add_stored(cells.setdefault((organization, cell_of(field)), Cell()), value)
+        add_stored(cells.setdefault((organization, cell_of_part(field)), Cell()), value)
     return cells
 
 

@@ -38,7 +38,7 @@ from schemas.merged_cells import (
     found_published_cells,
     merged_cells,
 )
-from schemas.shares import cell_of, changed_ms_of
+from schemas.shares import cell_of_part, changed_ms_of
 from streams.connection import RedisClient
 from streams.tables import load_script
 
@@ -195,7 +195,7 @@ class RelayTables:
             since = since_ms[partition]
             for field, value in shares.items():
                 if since is None or changed_ms_of(value) >= since:
-                    found.setdefault(OrganizationId(organization), set()).add(cell_of(field))
+                    found.setdefault(OrganizationId(organization), set()).add(cell_of_part(field))
         return found
 
     async def published_names(self) -> CellNames:

@@ -17,7 +17,7 @@ from schemas.aggregates import Cell
 from schemas.assessments import Registry
 from schemas.identifiers import OrganizationId, PartitionId
 from schemas.keys import GENERATION, Generation, PartitionKeys
-from schemas.shares import add_stored, cell_of
+from schemas.shares import add_stored, cell_of_part
 from tests.chaos.log_reader import LogReader
 from tests.chaos.prefix import Prefix
 
@@ -63,7 +63,7 @@ class Snapshots:
         cells: dict[CellId, Cell] = {}
         for code, flat in zip(self._organizations, hashes, strict=True):
             for field, value in zip(flat[::2], flat[1::2], strict=True):
-                add_stored(cells.setdefault(CellId(code, cell_of(field)), Cell()), value)
+                add_stored(cells.setdefault(CellId(code, cell_of_part(field)), Cell()), value)
         return Snapshot(partition, int(position or 0), cells)
 
 
